@@ -17,6 +17,10 @@ import numpy as np
 
 from .patterns import wallpaper_image
 
+OCCLUSION = 0.5
+"""Strength of maps of ambient occlusion: the light in a scene already has part of it."""
+RELIEF = 0.01
+"""Range of a height map of a texture set that has no normal map, in widths of its image."""
 Value = Any
 """A socket of a node, or a constant."""
 
@@ -91,6 +95,9 @@ class Look(NamedTuple):
     specular: float = 0.5
     translucent: float = 0.0
     """Share of the light that passes, as through cloth."""
+    normal: Value = None
+    """In the world, in place of `height`; None: as `height` gives it."""
+    metallic: Value = 0.0
 
 
 class Cells(NamedTuple):
@@ -108,15 +115,20 @@ class Cells(NamedTuple):
 
 def surface_material(surface: dict[str, Any]) -> Any:
     """The material of a `Surface` (a dict with its fields): Principled BSDF, opaque, no displacement."""
-    graph, material = new_material(surface["kind"])
+    textured = "texture" in surface
+    graph, material = new_material(surface["texture"] if textured else surface["kind"])
     rng = random.Random(surface["seed"])
     u, v = _plane(graph, math.radians(surface["rotation_deg"]), rng)
-    look = _KINDS[surface["kind"]](graph, u, v, surface, rng)
+    look = texture_look(graph, u, v, surface) if textured else _KINDS[surface["kind"]](graph, u, v, surface, rng)
     # Wear and dust: no real surface has exactly the same color over two meters.
     wear = graph.ramp(graph.noise(graph.vector(u, v, 9.0), 1.3, 2.0), 0.3, 0.7, 0.93, 1.05)
     color = graph.scale(look.color, wear)
     named = {"Base Color": color, "Roughness": look.roughness, "Specular IOR Level": look.specular}
-    if look.height is not None:
+    if textured:
+        named["Metallic"] = look.metallic
+    if look.normal is not None:
+        named["Normal"] = look.normal
+    elif look.height is not None:
         named["Normal"] = graph.node("Bump", named={"Strength": 1.0, "Distance": 1.0, "Height": look.height}).outputs[0]
     shader = graph.node("BsdfPrincipled", named=named).outputs[0]
     if look.translucent:
@@ -134,6 +146,66 @@ def image_of(name: str, pixels: np.ndarray) -> Any:
     values[..., :3] = pixels[..., None] if pixels.ndim == 2 else pixels
     image.pixels.foreach_set(values.ravel())
     return image
+
+
+def texture_look(graph: Graph, u: Value, v: Value, surface: dict[str, Any]) -> Look:
+    """The maps of a PBR texture set, repeated in meters."""
+    maps, (width, height) = surface["maps"], surface["repeat_m"]
+    where = graph.vector(graph.math("DIVIDE", u, width), graph.math("DIVIDE", v, height))
+
+    def texture(name: str) -> Value:
+        image = bpy.data.images.load(maps[name], check_existing=True)
+        if name != "color":
+            image.colorspace_settings.name = "Non-Color"
+        return graph.node("TexImage", where, image=image).outputs["Color"]
+
+    def channel(color: Value, number: int) -> Value:
+        return graph.node("SeparateColor", color).outputs[number]
+
+    color, roughness, metallic, occlusion, normal, relief = texture("color"), 0.8, 0.0, None, None, None
+    if "arm" in maps:
+        packed = texture("arm")
+        occlusion, roughness, metallic = (channel(packed, number) for number in range(3))
+    if "roughness" in maps:
+        roughness = channel(texture("roughness"), 0)
+    if "metalness" in maps:
+        metallic = channel(texture("metalness"), 0)
+    if "ao" in maps:
+        occlusion = channel(texture("ao"), 0)
+    if occlusion is not None:
+        color = graph.scale(color, graph.fma(occlusion, OCCLUSION, 1.0 - OCCLUSION))
+    if "normal_gl" in maps or "normal_dx" in maps:
+        up = 1.0 if "normal_gl" in maps else -1.0
+        normal = _mapped_normal(graph, texture("normal_gl" if up > 0 else "normal_dx"), up, surface["rotation_deg"])
+    elif "height" in maps:
+        relief = graph.mul(channel(texture("height"), 0), RELIEF * width)
+    return Look(color, roughness, relief, normal=normal, metallic=metallic)
+
+
+def _mapped_normal(graph: Graph, color: Value, up: float, rotation_deg: float) -> Value:
+    """The world normal of a normal map's color, along the axes of `_plane`.
+
+    Args:
+        up: 1 where green points along v, -1 where it points against it.
+    """
+    geometry = graph.node("NewGeometry").outputs
+    nx, ny, nz = graph.node("SeparateXYZ", geometry["True Normal"]).outputs
+    level = graph.math("GREATER_THAN", graph.math("ABSOLUTE", nz), 0.5)
+    along = graph.vector(_choose(graph, level, graph.mul(ny, -1.0), 1.0), _choose(graph, level, nx, 0.0))
+    upward = graph.vector(0.0, level, graph.math("SUBTRACT", 1.0, level))
+    cos, sin = math.cos(math.radians(rotation_deg)), math.sin(math.radians(rotation_deg))
+    x, y, z = (graph.fma(value, 2.0, -1.0) for value in graph.node("SeparateColor", color).outputs[:3])
+    y = graph.mul(y, up)
+    # Axes of the image: u = cos along + sin upward, v = -sin along + cos upward.
+    parts = (
+        graph.scale(along, graph.fma(x, cos, graph.mul(y, -sin))),
+        graph.scale(upward, graph.fma(x, sin, graph.mul(y, cos))),
+        graph.scale(geometry["Normal"], z),
+    )
+    total = parts[0]
+    for part in parts[1:]:
+        total = graph.node("VectorMath", total, part, operation="ADD").outputs[0]
+    return graph.node("VectorMath", total, operation="NORMALIZE").outputs[0]
 
 
 def new_material(name: str) -> tuple[Graph, Any]:

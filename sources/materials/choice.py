@@ -1,0 +1,59 @@
+"""Which texture sets a scene has.
+
+Invariant: the choice depends on the random generator of the textures, not on that of the composition. So a scene is
+composed alike with and without textures.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from ..scenes.footprints import apparent_size
+from ..scenes.spec import SceneSpec
+from ..scenes.values import Surface, TexturedSurface
+from .table import PlannedSet, Use, with_surfaces
+
+SMALL_M = 0.4
+"""Objects of an open scene that are all smaller stand on a table rather than on a floor."""
+
+
+def textured(spec: SceneSpec, sets: Sequence[PlannedSet], share: float, rng: np.random.Generator) -> SceneSpec:
+    """The scene with texture sets on a share of its floors, walls and grounds, where one is made for them."""
+    chosen: dict[Surface, Surface] = {}
+    floor_uses = _floor_uses(spec)
+
+    def change(surface: Surface) -> Surface:
+        # One surface may have several places: both walls of a corner are alike.
+        if surface not in chosen:
+            uses: tuple[Use, ...] = floor_uses if surface == spec.floor else ("wall",)
+            chosen[surface] = _drawn(surface, sets, uses, share, rng)
+        return chosen[surface]
+
+    return with_surfaces(spec, change)
+
+
+def _floor_uses(spec: SceneSpec) -> tuple[Use, ...]:
+    if spec.garden is not None:
+        return ("ground",)
+    if spec.room is not None:
+        return ("floor",)
+    small = all(apparent_size(placed.asset) < SMALL_M for placed in spec.objects)
+    return ("table",) if small else ("floor", "ground")
+
+
+def _drawn(
+    surface: Surface, sets: Sequence[PlannedSet], uses: tuple[Use, ...], share: float, rng: np.random.Generator
+) -> Surface:
+    fit = [one for one in sets if not set(uses).isdisjoint(one.uses)]
+    wanted, pick = rng.random() < share, rng.random()
+    if not fit or not wanted:
+        return surface
+    one = fit[int(pick * len(fit))]
+    upright = {"rotation_deg": 0.0} if uses == ("wall",) else {}
+    return TexturedSurface(
+        **asdict(surface) | upright,
+        texture=one.name,
+        maps={str(name): file for name, file in one.maps.items()},
+        repeat_m=(one.size_m, round(one.size_m * one.aspect, 6)),
+    )
