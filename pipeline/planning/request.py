@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ...shards.layout import join
-from ...sources.materials.table import from_json
+from ...sources.materials.table import Materials, from_json
 from ...sources.registry import get_source
 from ...sources.source import Request, SceneSource
 from ..config import Config
@@ -49,13 +49,20 @@ def resolved_request(config: Config, store: LayerStore, plan: Plan | None = None
     request = replace(
         request_of(config, store), render=render, gpus=gpus_of(render), assets_sha256=planned.get("assets", "")
     )
-    if "materials" not in planned:
+    if plan is None or "materials" not in planned:
         return request
+    table = planned_materials(store, plan)
+    return replace(request, scene=table.resolved(config.scene), materials=_inside(store, MATERIALS))
+
+
+def planned_materials(store: LayerStore, plan: Plan) -> Materials:
+    """The HDRIs and texture sets of a plan. Raises PlanDamaged if their table cannot be read."""
+    if "materials" not in plan.config:
+        return Materials()
     try:
-        table = from_json(store.read_file(MATERIALS))
+        return from_json(store.read_file(MATERIALS))
     except (FileNotFoundError, ValueError):
         raise PlanDamaged(damaged_plan(store, f"{MATERIALS} is missing or damaged")) from None
-    return replace(request, scene=table.resolved(config.scene), materials=_inside(store, MATERIALS))
 
 
 def _inside(store: LayerStore, name: str) -> str:
