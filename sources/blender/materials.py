@@ -113,13 +113,20 @@ class Cells(NamedTuple):
     """0 or 1, alternating as on a chessboard."""
 
 
-def surface_material(surface: dict[str, Any]) -> Any:
-    """The material of a `Surface` (a dict with its fields): Principled BSDF, opaque, no displacement."""
+def surface_material(surface: dict[str, Any], uv: str = "") -> Any:
+    """The material of a `Surface` (a dict with its fields): Principled BSDF, opaque, no displacement.
+
+    Args:
+        uv: coordinates of the mesh in meters, for textures, in place of those on a floor or a wall.
+    """
     textured = "texture" in surface
     graph, material = new_material(surface["texture"] if textured else surface["kind"])
     rng = random.Random(surface["seed"])
-    u, v = _plane(graph, math.radians(surface["rotation_deg"]), rng)
-    look = texture_look(graph, u, v, surface) if textured else _KINDS[surface["kind"]](graph, u, v, surface, rng)
+    if uv:
+        u, v = graph.node("SeparateXYZ", graph.node("UVMap", uv_map=uv).outputs[0]).outputs[:2]
+    else:
+        u, v = _plane(graph, math.radians(surface["rotation_deg"]), rng)
+    look = texture_look(graph, u, v, surface, uv) if textured else _KINDS[surface["kind"]](graph, u, v, surface, rng)
     # Wear and dust: no real surface has exactly the same color over two meters.
     wear = graph.ramp(graph.noise(graph.vector(u, v, 9.0), 1.3, 2.0), 0.3, 0.7, 0.93, 1.05)
     color = graph.scale(look.color, wear)
@@ -148,7 +155,7 @@ def image_of(name: str, pixels: np.ndarray) -> Any:
     return image
 
 
-def texture_look(graph: Graph, u: Value, v: Value, surface: dict[str, Any]) -> Look:
+def texture_look(graph: Graph, u: Value, v: Value, surface: dict[str, Any], uv: str) -> Look:
     """The maps of a PBR texture set, repeated in meters."""
     maps, (width, height) = surface["maps"], surface["repeat_m"]
     where = graph.vector(graph.math("DIVIDE", u, width), graph.math("DIVIDE", v, height))
@@ -176,7 +183,13 @@ def texture_look(graph: Graph, u: Value, v: Value, surface: dict[str, Any]) -> L
         color = graph.scale(color, graph.fma(occlusion, OCCLUSION, 1.0 - OCCLUSION))
     if "normal_gl" in maps or "normal_dx" in maps:
         up = 1.0 if "normal_gl" in maps else -1.0
-        normal = _mapped_normal(graph, texture("normal_gl" if up > 0 else "normal_dx"), up, surface["rotation_deg"])
+        mapped = texture("normal_gl" if up > 0 else "normal_dx")
+        if uv:
+            red, green, blue = graph.node("SeparateColor", mapped).outputs[:3]
+            flipped = graph.node("CombineColor", red, graph.fma(green, up, (1.0 - up) / 2), blue).outputs[0]
+            normal = graph.node("NormalMap", named={"Color": flipped}, uv_map=uv).outputs[0]
+        else:
+            normal = _mapped_normal(graph, mapped, up, surface["rotation_deg"])
     elif "height" in maps:
         relief = graph.mul(channel(texture("height"), 0), RELIEF * width)
     return Look(color, roughness, relief, normal=normal, metallic=metallic)

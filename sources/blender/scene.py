@@ -20,6 +20,7 @@ from .importer import ImportFailed, attach, import_model, separate_sheets
 from .materials import Graph, surface_material
 from .room import build_room, room_world, use_fast_light
 from .shell import FLOOR_OFFSET_M, Part
+from .table_top import cover_top
 from .visibility import Shell
 
 RADII = (1.0, 4.0, 16.0, 60.0)
@@ -323,6 +324,8 @@ def load_asset(item: dict, file: str) -> LoadedAsset:
         part.hide_render = part.type != "MESH"
     layer.update()
     separate_sheets(parts)
+    if "top" in item:
+        cover_top(parts, axes, asset, item["top"])
     layer.update()
     shape = geometry(parts)
     if not len(shape.triangles):

@@ -1,25 +1,30 @@
-"""Which texture sets a scene has.
+"""Which texture sets a scene has: on floors, walls, the ground, and the boards of tables.
 
 Invariant: the choice depends on the random generator of the textures, not on that of the composition. So a scene is
 composed alike with and without textures.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 
+from ..assets.carriers import names_of
 from ..scenes.footprints import apparent_size
-from ..scenes.spec import SceneSpec
+from ..scenes.spec import SceneObjectSpec, SceneSpec
 from ..scenes.values import Surface, TexturedSurface
 from .table import PlannedSet, Use, with_surfaces
 
+_TABLES = frozenset(("table", "desk", "sideboard", "counter", "workbench", "nightstand"))
+"""Categories whose boards are covered. Only models with a flat top have one (`blender.table_top`)."""
+_BOARD = Surface("wood", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 0.1, 0.0, 0.5, 0)
+"""In place of the model's own material."""
 SMALL_M = 0.4
 """Objects of an open scene that are all smaller stand on a table rather than on a floor."""
 
 
 def textured(spec: SceneSpec, sets: Sequence[PlannedSet], share: float, rng: np.random.Generator) -> SceneSpec:
-    """The scene with texture sets on a share of its floors, walls and grounds, where one is made for them."""
+    """The scene with texture sets on a share of its floors, walls, grounds and tables, where one is made for them."""
     chosen: dict[Surface, Surface] = {}
     floor_uses = _floor_uses(spec)
 
@@ -30,7 +35,17 @@ def textured(spec: SceneSpec, sets: Sequence[PlannedSet], share: float, rng: np.
             chosen[surface] = _drawn(surface, sets, uses, share, rng)
         return chosen[surface]
 
-    return with_surfaces(spec, change)
+    found = with_surfaces(spec, change)
+    return replace(found, objects=tuple(_with_top(placed, sets, share, rng) for placed in found.objects))
+
+
+def _with_top(
+    placed: SceneObjectSpec, sets: Sequence[PlannedSet], share: float, rng: np.random.Generator
+) -> SceneObjectSpec:
+    if names_of(placed.asset.category).isdisjoint(_TABLES):
+        return placed
+    top = _drawn(_BOARD, sets, ("table",), share, rng)
+    return replace(placed, top=top) if isinstance(top, TexturedSurface) else placed
 
 
 def _floor_uses(spec: SceneSpec) -> tuple[Use, ...]:

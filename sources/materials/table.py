@@ -89,11 +89,11 @@ class Materials:
         """The specification with the paths of files on this machine in place of their names."""
         if spec.light.hdri in self.files:
             spec = replace(spec, light=replace(spec.light, hdri=self._local(spec.light.hdri)))
-        return with_surfaces(spec, self._located_surface)
+        objects = tuple(replace(one, top=self._with_paths(one.top)) if one.top else one for one in spec.objects)
+        spec = replace(spec, objects=objects)
+        return with_surfaces(spec, lambda one: self._with_paths(one) if isinstance(one, TexturedSurface) else one)
 
-    def _located_surface(self, surface: Surface) -> Surface:
-        if not isinstance(surface, TexturedSurface):
-            return surface
+    def _with_paths(self, surface: TexturedSurface) -> TexturedSurface:
         return replace(surface, maps={name: self._local(file) for name, file in surface.maps.items()})
 
     def _local(self, name: str) -> str:

@@ -17,7 +17,7 @@ from ...shards.schema import EditKind, SupportKind
 from ..assets.asset import Asset
 from .garden import Garden
 from .room import Room
-from .values import OWN_HDRIS, CameraPose, Light, Surface
+from .values import OWN_HDRIS, CameraPose, Light, Surface, TexturedSurface
 
 SceneKind = Literal["open", "room", "tabletop", "garden"]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -68,6 +68,8 @@ class SceneObjectSpec:
     id: int
     asset: Asset
     layer: Literal["foreground", "midground", "background"]
+    top: TexturedSurface | None = None
+    """Of a table: what covers its board, in place of the model's own material."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,8 @@ class SceneSpec:
 
 
 def to_json(spec: SceneSpec) -> dict[str, Any]:
-    """The specification as plain JSON values (object ids become strings), without `second_object`, `room`, `garden` and
-    `standing` where there is none, and without `kind` of an open scene."""
+    """The specification as plain JSON values (object ids become strings), without `second_object`, `room`, `garden`,
+    `standing` and `top` where there is none, and without `kind` of an open scene."""
     values = asdict(spec)
     if not spec.edit.second_object:
         del values["edit"]["second_object"]
@@ -140,6 +142,9 @@ def to_json(spec: SceneSpec) -> dict[str, Any]:
             del values[name]
     if spec.kind == "open":
         del values["kind"]
+    for placed in values["objects"]:
+        if placed["top"] is None:
+            del placed["top"]
     for state in (values["source"], values["target"]):
         for placement in state["placements"].values():
             if placement["standing"] is None:
