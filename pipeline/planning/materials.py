@@ -68,7 +68,8 @@ def settle_materials(config: Config, store: LayerStore, planned: str, say: Calla
         what = f"{MATERIALS} or a file in {KEPT} is not the one that was planned, and the folders now have others"
         raise PlanDamaged(f"{damaged_plan(store, what)} with the original files")
     store.write_file(MATERIALS, data)
-    say(f"{len(table.hdris)} HDRIs and {len(table.sets)} texture sets beside Blender's own HDRIs and surfaces")
+    lights, surfaces = _counted(len(table.hdris), "HDRI"), _counted(len(table.sets), "texture set")
+    say(f"scenes also have {lights} and {surfaces} of {KEPT}")
     return digest
 
 
@@ -217,6 +218,10 @@ def _differing(table: Materials, hdris: Sequence[FoundHdri], sets: Sequence[Foun
 def _few(names: Sequence[str]) -> str:
     more = f" and {len(names) - _UNNAMED} more" if len(names) > _UNNAMED else ""
     return f"{', '.join(names[:_UNNAMED])}{more}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _digest(data: bytes) -> str:
