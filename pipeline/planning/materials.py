@@ -12,10 +12,10 @@ from typing import Any, Final, TypeVar
 
 from ...shards.errors import BadInput
 from ...shards.licenses import to_license_name
-from ...sources.blender.render import Renderer, SceneError
+from ...sources.blender.render import ImageFacts, Renderer, SceneError
 from ...sources.materials.hdris import FoundHdri, find_hdris
-from ...sources.materials.images import prepared_hdri, prepared_map
-from ...sources.materials.table import FOLDER, Materials, PlannedHdri, PlannedSet, from_json, to_json
+from ...sources.materials.images import Measure, prepared_hdri, prepared_map
+from ...sources.materials.table import FOLDER, MapName, Materials, PlannedHdri, PlannedSet, from_json, to_json
 from ...sources.materials.texture_sets import TABLE as SURFACES_TABLE
 from ...sources.materials.texture_sets import FoundSet, find_sets
 from ...sources.scenes.spec import is_hdri_path
@@ -77,9 +77,7 @@ def held_materials(store: LayerStore) -> Materials | None:
     """The table under OUT; None if it is missing or damaged, or if a file that it names is missing or damaged."""
     try:
         table = from_json(store.read_file(MATERIALS))
-        whole = all(
-            _digest(store.read_file(f"{KEPT}/{name}")) == name.partition(".")[0] for name in sorted(table.files)
-        )
+        whole = all(_is_whole(store, name, size) for name, size in table.sizes.items())
     except (OSError, ValueError):
         return None
     return table if whole else None
@@ -162,28 +160,29 @@ def _kept(config: Config, store: LayerStore, hdris: Sequence[FoundHdri], sets: S
     """Check the files, and write them under OUT."""
     options = config.render.model_copy(update={"device": "cpu"})
     kept: dict[str, PlannedHdri] = {}
+    sizes: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="spatialdata-") as folder, Renderer(options) as renderer:
         scratch = Path(folder)
 
-        def measure(path: Path, most: int, smaller: Path) -> Any:
+        def measure(path: Path, most: int, smaller: Path) -> ImageFacts:
             try:
                 return renderer.measure_image(path, most, smaller)
             except SceneError as error:
                 raise BadInput(f"{path} cannot be read: {error}") from None
 
         for one in hdris:
-            file = _keep(store, prepared_hdri(_HDRIS, one.path, measure, scratch))
+            file = _keep(store, prepared_hdri(_HDRIS, one.path, measure, scratch), sizes)
             kept.setdefault(file, PlannedHdri(one.name, file, one.path.stat().st_size, one.credits))
-        planned = [_keep_set(store, one, measure, scratch) for one in sets]
-    return Materials(tuple(kept.values()), tuple(planned))
+        planned = [_keep_set(store, one, measure, scratch, sizes) for one in sets]
+    return Materials(tuple(kept.values()), tuple(planned), sizes)
 
 
-def _keep_set(store: LayerStore, found: FoundSet, measure: Any, scratch: Path) -> PlannedSet:
-    maps: dict[Any, str] = {}
+def _keep_set(store: LayerStore, found: FoundSet, measure: Measure, scratch: Path, sizes: dict[str, int]) -> PlannedSet:
+    maps: dict[MapName, str] = {}
     aspect = 1.0
     for name, path in found.maps.items():
         file, ratio = prepared_map(_SURFACES, path, measure, scratch)
-        maps[name] = _keep(store, file)
+        maps[name] = _keep(store, file, sizes)
         aspect = ratio if name == "color" else aspect
     return PlannedSet(
         name=found.name,
@@ -196,14 +195,24 @@ def _keep_set(store: LayerStore, found: FoundSet, measure: Any, scratch: Path) -
     )
 
 
-def _keep(store: LayerStore, path: Path) -> str:
-    """Write a file under OUT, named after its content, unless it is there. Returns its name."""
+def _keep(store: LayerStore, path: Path, sizes: dict[str, int]) -> str:
+    """Write a file under OUT, named after its content, unless it is there. Adds its size, and returns its name."""
     data = path.read_bytes()
     name = f"{_digest(data)}{path.suffix.lower()}"
-    place = f"{KEPT}/{name}"
-    if not (store.exists(place) and _digest(store.read_file(place)) == _digest(data)):
-        store.write_file(place, data)
+    sizes[name] = len(data)
+    if not _is_whole(store, name, len(data)):
+        store.write_file(f"{KEPT}/{name}", data)
     return name
+
+
+def _is_whole(store: LayerStore, name: str, size: int) -> bool:
+    """Whether a kept file is there and complete. At a URL, its size tells: it would be long to read all of them."""
+    try:
+        if store.size(f"{KEPT}/{name}") != size:
+            return False
+        return not store.is_local or _digest(store.read_file(f"{KEPT}/{name}")) == name.partition(".")[0]
+    except OSError:
+        return False
 
 
 def _differing(table: Materials, hdris: Sequence[FoundHdri], sets: Sequence[FoundSet]) -> list[str]:

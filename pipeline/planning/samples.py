@@ -145,7 +145,7 @@ def check_source(config: Config, store: LayerStore, plan: Plan) -> None:
         raise PlanDamaged(damaged_plan(store, f"{ASSETS} is not the table of the plan"))
     if held_supports(store) != plan.config.get("supports", ""):
         raise PlanDamaged(damaged_plan(store, f"{SUPPORTS} is not the table of the plan"))
-    if table_digest(store) != plan.config.get("materials", ""):
+    if "materials" in plan.config and table_digest(store) != plan.config["materials"]:
         raise PlanDamaged(damaged_plan(store, f"{MATERIALS} is not the table of the plan"))
     table = AssetTable.read(request_of(config, store).assets)
     checked = [asset for split in sorted(table.pools) for asset in table.candidates(split, 0, 0)[:_CHECKED]]

@@ -7,7 +7,6 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -61,6 +60,8 @@ class Materials:
 
     hdris: tuple[PlannedHdri, ...] = ()
     sets: tuple[PlannedSet, ...] = ()
+    sizes: dict[str, int] = field(default_factory=dict[str, int])
+    """Size in bytes of each kept file, by its name."""
     folder: str = field(default="", compare=False)
     """Path or URL of the folder of the files."""
 
@@ -70,11 +71,6 @@ class Materials:
         fs, path = open_store(url)
         with fs.open(path, "rb") as file:
             return replace(from_json(file.read()), folder=url.removesuffix(url.split("/")[-1]) + FOLDER)
-
-    @cached_property
-    def files(self) -> frozenset[str]:
-        """Names of all kept files."""
-        return frozenset((*(one.file for one in self.hdris), *(name for s in self.sets for name in s.maps.values())))
 
     def resolved(self, options: SceneOptions) -> SceneOptions:
         """The options with files instead of paths: kept HDRIs, and names of sets with what they look like.
@@ -87,7 +83,7 @@ class Materials:
 
     def located(self, spec: SceneSpec) -> SceneSpec:
         """The specification with the paths of files on this machine in place of their names."""
-        if spec.light.hdri in self.files:
+        if spec.light.hdri in self.sizes:
             spec = replace(spec, light=replace(spec.light, hdri=self._local(spec.light.hdri)))
         objects = tuple(replace(one, top=self._with_paths(one.top)) if one.top else one for one in spec.objects)
         spec = replace(spec, objects=objects)

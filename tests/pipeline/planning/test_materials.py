@@ -52,7 +52,7 @@ def test_files_are_kept_by_their_content(user: Path, store: LayerStore, tmp_path
     assert "wood_floor_deck of unknown license, so the dataset has none" in said and "2 texture sets" in said
     table = Materials.read(str(tmp_path / "out" / MATERIALS))
     kept = tmp_path / "out" / KEPT
-    assert {path.name for path in kept.iterdir()} == table.files
+    assert {path.name for path in kept.iterdir()} == set(table.sizes)
     assert all(hashlib.sha256(path.read_bytes()).hexdigest() == path.stem for path in kept.iterdir())
     bricks, deck = table.sets
     assert (kept / bricks.maps["color"]).read_bytes() == (user / "Bricks076_2K-JPG_Color.jpg").read_bytes()

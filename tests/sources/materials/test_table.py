@@ -29,7 +29,8 @@ def planned(name: str, *uses: Use, size_m: float = 2.0) -> PlannedSet:
 
 
 SETS = (planned("Bricks", "wall"), planned("Boards", "floor"), planned("Lawn", "ground"), planned("Oak", "table"))
-TABLE = Materials((PlannedHdri("sky.hdr", HDRI_FILE, 4, Credits("by", "Jo")),), SETS)
+SIZES = {HDRI_FILE: len(HDRI), COLOR_FILE: len(COLOR)}
+TABLE = Materials((PlannedHdri("sky.hdr", HDRI_FILE, 4, Credits("by", "Jo")),), SETS, SIZES)
 
 
 def write(url: str) -> str:
