@@ -16,11 +16,8 @@ import bpy  # pyright: ignore[reportMissingImports]
 import numpy as np
 
 from .patterns import wallpaper_image
+from .textures import texture_inputs
 
-OCCLUSION = 0.5
-"""Strength of maps of ambient occlusion: the light in a scene already has part of it."""
-RELIEF = 0.01
-"""Range of a height map of a texture set that has no normal map, in widths of its image."""
 Value = Any
 """A socket of a node, or a constant."""
 
@@ -126,7 +123,10 @@ def surface_material(surface: dict[str, Any], uv: str = "") -> Any:
         u, v = graph.node("SeparateXYZ", graph.node("UVMap", uv_map=uv).outputs[0]).outputs[:2]
     else:
         u, v = _plane(graph, math.radians(surface["rotation_deg"]), rng)
-    look = texture_look(graph, u, v, surface, uv) if textured else _KINDS[surface["kind"]](graph, u, v, surface, rng)
+    if textured:
+        look = Look(**texture_inputs(graph, u, v, surface, uv))
+    else:
+        look = _KINDS[surface["kind"]](graph, u, v, surface, rng)
     # Wear and dust: no real surface has exactly the same color over two meters.
     wear = graph.ramp(graph.noise(graph.vector(u, v, 9.0), 1.3, 2.0), 0.3, 0.7, 0.93, 1.05)
     color = graph.scale(look.color, wear)
@@ -153,72 +153,6 @@ def image_of(name: str, pixels: np.ndarray) -> Any:
     values[..., :3] = pixels[..., None] if pixels.ndim == 2 else pixels
     image.pixels.foreach_set(values.ravel())
     return image
-
-
-def texture_look(graph: Graph, u: Value, v: Value, surface: dict[str, Any], uv: str) -> Look:
-    """The maps of a PBR texture set, repeated in meters."""
-    maps, (width, height) = surface["maps"], surface["repeat_m"]
-    where = graph.vector(graph.math("DIVIDE", u, width), graph.math("DIVIDE", v, height))
-
-    def texture(name: str) -> Value:
-        image = bpy.data.images.load(maps[name], check_existing=True)
-        if name != "color":
-            image.colorspace_settings.name = "Non-Color"
-        return graph.node("TexImage", where, image=image).outputs["Color"]
-
-    def channel(color: Value, number: int) -> Value:
-        return graph.node("SeparateColor", color).outputs[number]
-
-    color, roughness, metallic, occlusion, normal, relief = texture("color"), 0.8, 0.0, None, None, None
-    if "arm" in maps:
-        packed = texture("arm")
-        occlusion, roughness, metallic = (channel(packed, number) for number in range(3))
-    if "roughness" in maps:
-        roughness = channel(texture("roughness"), 0)
-    if "metalness" in maps:
-        metallic = channel(texture("metalness"), 0)
-    if "ao" in maps:
-        occlusion = channel(texture("ao"), 0)
-    if occlusion is not None:
-        color = graph.scale(color, graph.fma(occlusion, OCCLUSION, 1.0 - OCCLUSION))
-    if "normal_gl" in maps or "normal_dx" in maps:
-        up = 1.0 if "normal_gl" in maps else -1.0
-        mapped = texture("normal_gl" if up > 0 else "normal_dx")
-        if uv:
-            red, green, blue = graph.node("SeparateColor", mapped).outputs[:3]
-            flipped = graph.node("CombineColor", red, graph.fma(green, up, (1.0 - up) / 2), blue).outputs[0]
-            normal = graph.node("NormalMap", named={"Color": flipped}, uv_map=uv).outputs[0]
-        else:
-            normal = _mapped_normal(graph, mapped, up, surface["rotation_deg"])
-    elif "height" in maps:
-        relief = graph.mul(channel(texture("height"), 0), RELIEF * width)
-    return Look(color, roughness, relief, normal=normal, metallic=metallic)
-
-
-def _mapped_normal(graph: Graph, color: Value, up: float, rotation_deg: float) -> Value:
-    """The world normal of a normal map's color, along the axes of `_plane`.
-
-    Args:
-        up: 1 where green points along v, -1 where it points against it.
-    """
-    geometry = graph.node("NewGeometry").outputs
-    nx, ny, nz = graph.node("SeparateXYZ", geometry["True Normal"]).outputs
-    level = graph.math("GREATER_THAN", graph.math("ABSOLUTE", nz), 0.5)
-    along = graph.vector(_choose(graph, level, graph.mul(ny, -1.0), 1.0), _choose(graph, level, nx, 0.0))
-    upward = graph.vector(0.0, level, graph.math("SUBTRACT", 1.0, level))
-    cos, sin = math.cos(math.radians(rotation_deg)), math.sin(math.radians(rotation_deg))
-    x, y, z = (graph.fma(value, 2.0, -1.0) for value in graph.node("SeparateColor", color).outputs[:3])
-    y = graph.mul(y, up)
-    # Axes of the image: u = cos along + sin upward, v = -sin along + cos upward.
-    parts = (
-        graph.scale(along, graph.fma(x, cos, graph.mul(y, -sin))),
-        graph.scale(upward, graph.fma(x, sin, graph.mul(y, cos))),
-        graph.scale(geometry["Normal"], z),
-    )
-    total = parts[0]
-    for part in parts[1:]:
-        total = graph.node("VectorMath", total, part, operation="ADD").outputs[0]
-    return graph.node("VectorMath", total, operation="NORMALIZE").outputs[0]
 
 
 def new_material(name: str) -> tuple[Graph, Any]:

@@ -38,7 +38,7 @@ def cover_top(parts: list, axes: np.ndarray, asset: dict, surface: dict) -> bool
         return False
     material = surface_material(surface, UV)
     for board in boards:
-        board.cover((board.low > top - BOARD_M) & board.solid(), material)
+        board.cover((board.low > top - BOARD_M) & board.solid(), material, along_y=depth > width)
     return True
 
 
@@ -75,8 +75,11 @@ class _Part:
         solid = np.array([material is None or solid_everywhere(material) is True for material in slots] or [True])
         return solid[np.minimum(self.slots, len(solid) - 1)]
 
-    def cover(self, chosen: np.ndarray, material: Any) -> None:
-        """Give polygons a material, and all corners coordinates: seen along the axis that a polygon faces most."""
+    def cover(self, chosen: np.ndarray, material: Any, along_y: bool) -> None:
+        """Give polygons a material, and all corners coordinates: seen along the axis that a polygon faces most.
+
+        On top, the first coordinate is x, or y if `along_y`: the grain runs along the table.
+        """
         mesh = self.part.data
         if not chosen.any() or len(mesh.uv_layers) == MAX_UV_LAYERS:
             return
@@ -87,6 +90,6 @@ class _Part:
         mesh.polygons.foreach_set("material_index", self.slots)
         counts = np.diff(np.append(self.starts, len(self.corners)))
         facing = np.repeat(np.abs(self.normal).argmax(axis=1), counts)
-        columns = np.array([(1, 2), (0, 2), (0, 1)])[facing]
+        columns = np.array([(1, 2), (0, 2), (1, 0) if along_y else (0, 1)])[facing]
         uv = np.take_along_axis(self.points[self.corners], columns, axis=1)
         mesh.uv_layers.new(name=UV, do_init=False).data.foreach_set("uv", uv.astype(np.float32).ravel())

@@ -6,14 +6,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 
-from spatialdata_builder.shards.geometry import matrix3, matrix4
+from spatialdata_builder.shards.geometry import intrinsics, look_at, matrix3, matrix4, to_json_list, transform
 from spatialdata_builder.sources.blender.render import RenderedView, Renderer
-from spatialdata_builder.sources.scenes.spec import Light, RenderOptions, SceneSpec
+from spatialdata_builder.sources.scenes.footprints import pose_of
+from spatialdata_builder.sources.scenes.spec import (
+    CameraPose,
+    Light,
+    Placement,
+    RenderOptions,
+    SceneObjectSpec,
+    SceneSpec,
+    State,
+)
 from spatialdata_builder.sources.scenes.values import TexturedSurface
 from tests.needs import needs
 from tests.sources.materials.painted_sets import sky, write, write_hdr
+from tests.sources.models import glb
 from tests.sources.small_scenes import FLOOR, NAMES, WALL, scene, write_assets
+from tests.sources.survey.test_geometry import asset as usable
+from tests.sources.survey.test_geometry import survey
 
 pytestmark = pytest.mark.slow
 
@@ -40,11 +53,8 @@ def surface(maps: dict[str, Path], repeat_m: tuple[float, float], rotation_deg: 
 def show(renderer: Renderer, files: dict[int, Path], spec: SceneSpec) -> tuple[RenderedView, np.ndarray]:
     """The source image, and the world position (H, W, 3) of each pixel from the exact depth."""
     renderer.open(spec, files)
-    view, camera = renderer.render(spec.source), spec.source.camera
-    K, pose = matrix3(camera.K), matrix4(camera.world_from_camera)
-    y, x = np.mgrid[: spec.height, : spec.width] + 0.5
-    rays = np.stack([(x - K[0, 2]) / K[0, 0], (y - K[1, 2]) / K[1, 1], np.ones_like(x)], axis=-1)
-    return view, (rays * view.depth[..., None]) @ pose[:3, :3].T + pose[:3, 3]
+    view = renderer.render(spec.source)
+    return view, world_of(view, spec)
 
 
 def expected(u: np.ndarray, v: np.ndarray, repeat_m: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -136,3 +146,43 @@ def test_hdris_have_the_radiance_of_blenders_own(renderer, files, tmp_path: Path
         view, _ = show(renderer, files, dataclasses.replace(scene(walls=()), light=Light(name, 0.0, 1.0)))
         own.append(float(np.median(view.linear[view.depth > 0])))
     assert 0.5 * min(own) < lights[0] < 2.0 * max(own), (lights, own)
+
+
+@pytest.mark.parametrize("size", [(1.2, 0.8), (0.7, 1.3)])
+def test_the_board_of_a_table_is_covered_and_moves_along(
+    renderer, tmp_path: Path, quarter: Path, size: tuple[float, float]
+):
+    """In meters along its longer side, whatever the pose; legs keep their material."""
+    width, depth = size
+    board = trimesh.creation.box((width, 0.04, depth)).apply_translation((5.0, 0.72, 1.0))
+    leg = trimesh.creation.box((0.3, 0.7, 0.3)).apply_translation((5.0, 0.35, 1.0))
+    asset = usable(survey(tmp_path, glb(board, leg)))
+    scale = 1.0 / asset.scale if asset.scale != 1 else 1.0
+    repeat_m = (0.4 * asset.scale, 0.3 * asset.scale)
+    camera = CameraPose(
+        tuple(to_json_list(intrinsics(120, 120, 64, 48))),
+        tuple(to_json_list(look_at((0.4, -1.9, 2.2), (0.0, 0.0, 0.6)))),
+    )
+    places = (Placement(0.0, 0.0, 0.0, 20.0, scale), Placement(0.15, 0.1, 0.0, 65.0, scale))
+    spec = dataclasses.replace(
+        scene(walls=()),
+        objects=(SceneObjectSpec(1, asset, "midground", surface({"color": quarter}, repeat_m)),),
+        source=State({1: places[0]}, camera),
+        target=State({1: places[1]}, camera),
+    )
+    renderer.open(spec, {1: tmp_path / "model.glb"})
+    for place, state in zip(places, (spec.source, spec.target), strict=True):
+        view = renderer.render(state)
+        inside = transform(np.linalg.inv(pose_of(place)), world_of(view, spec))
+        x, y = inside[..., 0], inside[..., 1]
+        white, inner = expected(*((y, x) if depth > width else (x, y)), repeat_m)
+        on_top = (view.instances == 1) & (np.abs(inside[..., 2] - asset.size_m[2]) < 2e-3)
+        check(view, white, inner & on_top)
+
+
+def world_of(view: RenderedView, spec: SceneSpec) -> np.ndarray:
+    """The world position (H, W, 3) of each pixel from the exact depth."""
+    K, pose = matrix3(spec.source.camera.K), matrix4(spec.source.camera.world_from_camera)
+    y, x = np.mgrid[: spec.height, : spec.width] + 0.5
+    rays = np.stack([(x - K[0, 2]) / K[0, 0], (y - K[1, 2]) / K[1, 1], np.ones_like(x)], axis=-1)
+    return (rays * view.depth[..., None]) @ pose[:3, :3].T + pose[:3, 3]
