@@ -5,7 +5,7 @@ composed alike with and without textures.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -65,9 +65,14 @@ def _drawn(
     if not fit or not wanted:
         return surface
     one = fit[int(pick * len(fit))]
-    upright = {"rotation_deg": 0.0} if uses == ("wall",) else {}
     return TexturedSurface(
-        **asdict(surface) | upright,
+        kind=surface.kind,
+        colour=surface.colour,
+        accent=surface.accent,
+        scale_m=surface.scale_m,
+        rotation_deg=0.0 if uses == ("wall",) else surface.rotation_deg,
+        roughness=surface.roughness,
+        seed=surface.seed,
         texture=one.name,
         maps={str(name): file for name, file in one.maps.items()},
         repeat_m=(one.size_m, round(one.size_m * one.aspect, 6)),

@@ -36,6 +36,10 @@ _ENDINGS: Final[dict[tuple[str, ...], MapName]] = {
     **dict.fromkeys([("ambientocclusion",), ("ao",)], "ao"),
     ("arm",): "arm",
 }
+_NORMALS: Final[tuple[MapName, ...]] = ("normal_gl", "normal_dx", "height")
+"""The first that there is."""
+_SINGLE: Final[tuple[MapName, ...]] = ("ao", "roughness", "metalness")
+"""In place of these, `arm`."""
 _FORMAT: Final = re.compile(r"(?P<k>\d{1,2})k|jpg|png|exr|tif")
 _WORDS: Final[Mapping[Use, tuple[str, ...]]] = {
     "floor": (
@@ -147,9 +151,10 @@ def _used(name: str, folder: Path, sizes: Mapping[int, Mapping[MapName, list[Pat
         )
     small = [resolution for resolution in complete if resolution <= _RESOLUTION]
     maps = sizes[max(small) if small else min(complete)]
-    wanted: list[MapName] = ["color", *[one for one in ("normal_gl", "normal_dx", "height") if one in maps][:1]]
-    single = [one for one in ("ao", "roughness", "metalness") if one in maps]
-    wanted += ["arm"] if "arm" in maps and len(single) < 2 else cast("list[MapName]", single)
+    normals: list[MapName] = [one for one in _NORMALS if one in maps]
+    single: list[MapName] = [one for one in _SINGLE if one in maps]
+    packed: list[MapName] = ["arm"] if "arm" in maps and len(single) < 2 else single
+    wanted: list[MapName] = ["color", *normals[:1], *packed]
     return {one: min(maps[one], key=lambda path: (SUFFIXES.index(path.suffix.lower()), path.name)) for one in wanted}
 
 
