@@ -191,3 +191,20 @@ def test_a_plan_with_hdris_and_its_fingerprint(user: Path, tmp_path: Path):
     assert prints[0] == prints[1] != prints[2]
     with pytest.raises(BadInput, match=r"holds another plan: materials"):
         plan_build(config_of(), LayerStore(str(tmp_path / "out-user")), lambda _: None, quiet=True)
+
+
+def test_out_at_a_url(user: Path, tmp_path: Path):
+    """Kept there, found again without the folder, and written again where a file is cut short."""
+    store = LayerStore(f"memory://{tmp_path.name}/out")
+    config = config_of(f"scene.surfaces=[{user}]")
+    digest, _ = settle(config, store)
+    table = held_materials(store)
+    assert table and digest == table_digest(store)
+    name = next(iter(table.sizes))
+    whole = store.read_file(f"{KEPT}/{name}")
+    store.write_file(f"{KEPT}/{name}", whole[:-1])
+    assert held_materials(store) is None
+    assert settle(config, store, digest)[0] == digest
+    assert store.read_file(f"{KEPT}/{name}") == whole
+    shutil.rmtree(user)
+    assert settle(config, store, digest)[0] == digest
