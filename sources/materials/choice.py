@@ -26,13 +26,13 @@ SMALL_M = 0.4
 def textured(spec: SceneSpec, sets: Sequence[PlannedSet], share: float, rng: np.random.Generator) -> SceneSpec:
     """The scene with texture sets on a share of its floors, walls, grounds and tables, where one is made for them."""
     chosen: dict[Surface, Surface] = {}
-    floor_uses = _floor_uses(spec)
+    open_scene = spec.room is None and spec.garden is None
+    open_floor = _open_floor(spec)
 
-    def change(surface: Surface) -> Surface:
+    def change(surface: Surface, use: Use) -> Surface:
         # One surface may have several places: both walls of a corner are alike.
         if surface not in chosen:
-            uses: tuple[Use, ...] = floor_uses if surface == spec.floor else ("wall",)
-            chosen[surface] = _drawn(surface, sets, uses, share, rng)
+            chosen[surface] = _drawn(surface, sets, open_floor if open_scene and use == "floor" else (use,), share, rng)
         return chosen[surface]
 
     found = with_surfaces(spec, change)
@@ -48,11 +48,8 @@ def _with_top(
     return replace(placed, top=top) if isinstance(top, TexturedSurface) else placed
 
 
-def _floor_uses(spec: SceneSpec) -> tuple[Use, ...]:
-    if spec.garden is not None:
-        return ("ground",)
-    if spec.room is not None:
-        return ("floor",)
+def _open_floor(spec: SceneSpec) -> tuple[Use, ...]:
+    """What the floor of an open scene may be."""
     small = all(apparent_size(placed.asset) < SMALL_M for placed in spec.objects)
     return ("table",) if small else ("floor", "ground")
 

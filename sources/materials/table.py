@@ -87,7 +87,7 @@ class Materials:
             spec = replace(spec, light=replace(spec.light, hdri=self._local(spec.light.hdri)))
         objects = tuple(replace(one, top=self._with_paths(one.top)) if one.top else one for one in spec.objects)
         spec = replace(spec, objects=objects)
-        return with_surfaces(spec, lambda one: self._with_paths(one) if isinstance(one, TexturedSurface) else one)
+        return with_surfaces(spec, lambda one, _: self._with_paths(one) if isinstance(one, TexturedSurface) else one)
 
     def _with_paths(self, surface: TexturedSurface) -> TexturedSurface:
         return replace(surface, maps={name: self._local(file) for name, file in surface.maps.items()})
@@ -109,16 +109,18 @@ class Materials:
         return str(copy)
 
 
-def with_surfaces(spec: SceneSpec, change: Callable[[Surface], Surface]) -> SceneSpec:
-    """The specification with `change` applied to each of its large surfaces: floors, walls, the ground."""
-    walls = tuple(replace(wall, surface=change(wall.surface)) for wall in spec.walls)
+def with_surfaces(spec: SceneSpec, change: Callable[[Surface, Use], Surface]) -> SceneSpec:
+    """The specification with `change` applied to each of its large surfaces, given what it is used for."""
+    walls = tuple(replace(wall, surface=change(wall.surface, "wall")) for wall in spec.walls)
     room, garden = spec.room, spec.garden
     if room is not None:
-        feature = change(room.feature) if room.feature else None
-        room = replace(room, floor=change(room.floor), wall=change(room.wall), feature=feature)
+        feature = change(room.feature, "wall") if room.feature else None
+        room = replace(room, floor=change(room.floor, "floor"), wall=change(room.wall, "wall"), feature=feature)
     if garden is not None:
-        garden = replace(garden, ground=change(garden.ground))
-    floor = room.floor if room else garden.ground if garden else change(spec.floor)
+        terrace = garden.terrace
+        terrace = replace(terrace, surface=change(terrace.surface, "floor")) if terrace else None
+        garden = replace(garden, ground=change(garden.ground, "ground"), terrace=terrace)
+    floor = room.floor if room else garden.ground if garden else change(spec.floor, "floor")
     return replace(spec, floor=floor, walls=walls, room=room, garden=garden)
 
 
