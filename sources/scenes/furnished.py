@@ -141,14 +141,16 @@ def _seen_scene(
             continue
         # Dressed and lit for the first camera: all edits of a scene share what the renderer has loaded.
         dressed = garden = None
-        daylight = float(rng.uniform(*options.light.strength))
         if isinstance(room, Yard):
             garden = _planted(rng, room, orbit)
             sky = sample_sky(rng, options.light.hdris)
+            daylight = float(rng.uniform(*options.light.strength))
             light, floor = replace(sky, strength=round(daylight, 6)), garden.ground
         else:
-            dressed = with_daylight(seen_from(dress_room(rng, room, outlines(kept)), [orbit.pose()]), daylight)
+            dressed = seen_from(dress_room(rng, room, outlines(kept)), [orbit.pose()])
             outside = sample_outlook(rng, dressed.light.mood, options.light.hdris)
+            daylight = float(rng.uniform(*options.light.strength))
+            dressed = with_daylight(dressed, daylight)
             light, floor = replace(outside, strength=round(outside.strength * daylight, 6)), dressed.floor
         return Scene(
             objects=_layered(objects, kept.placements, orbit),
