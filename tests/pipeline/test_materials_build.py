@@ -71,6 +71,7 @@ def test_card_and_attribution(out: Path, user: Path):
     assert "./private-folder" in card and str(user.parent) not in card + text
 
 
+@pytest.mark.blender
 def test_an_unknown_license_is_said_in_the_card(user: Path, tmp_path: Path):
     copy = shutil.copytree(user, tmp_path / "user")
     (copy / "hdris.csv").unlink()
