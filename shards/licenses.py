@@ -9,7 +9,7 @@ collections of unchanged works:
 - SA requires adaptations to carry the same license: `by-sa` the one without NC, `by-nc-sa` the one with NC. No license
   is both, so `by-sa` cannot be combined with `by-nc` or `by-nc-sa`. `by-nc` and `by-nc-sa` together give `by-nc-sa`.
 - ND forbids sharing adaptations: images of `by-nd` and `by-nc-nd` models cannot be shared, even without other models.
-- A model of unknown license gives no permission.
+- What has an unknown license gives no permission.
 
 Only the elements of a license are known here, not its version. Version 4.0 with the same elements may follow every
 earlier version: SA allows later versions of itself for adaptations, and the other licenses leave the choice. A set is
@@ -59,7 +59,7 @@ def combine(parts: Iterable[str]) -> CombinedLicense:
         if name in names
     ]
     if "unknown" in names:
-        problems.append("models of unknown license give no permission")
+        problems.append("what has an unknown license gives no permission")
     problems += [
         f"{label(one)} and {label(other)} cannot be combined: each requires terms that the other forbids"
         for one, other in _CONFLICTS

@@ -27,7 +27,10 @@ from .scenes.spec import RenderOptions, SceneOptions
 
 NOT_IN_CARD: Final[dict[str, Any]] = {"card": False}
 """`json_schema_extra` of an option that is a location on a machine: cards do not show it."""
-LIGHT: Final = "Floors and walls are procedural; light comes from the HDRIs that ship with Blender (CC0)."
+LIGHT: Final = (
+    "Floors and walls are procedural, and light comes from the HDRIs that ship with Blender (CC0), except for the "
+    "texture sets and HDRIs that the attribution lists."
+)
 
 
 class SourceOptions(Options):
@@ -92,6 +95,8 @@ class Request(Generic[Keys]):
     """Path or URL of the table of assets that scenes draw from, if the plan has one."""
     assets_sha256: str = ""
     """Its digest; empty before there is a plan."""
+    materials: str = ""
+    """Path or URL of the table of HDRIs and texture sets, if the plan has one."""
     say: Callable[[str], None] = lambda _: None
     """Reports one line to the user."""
 
@@ -269,6 +274,7 @@ class SceneSource(Source[Keys]):
             "assets_sha256": request.assets_sha256,
             "place": self.place(request.options, request.render),
             "scene": request.scene,
+            "materials": request.materials,
             "render": request.render,
             "gpus": request.gpus,
             "threads": request.threads,

@@ -6,14 +6,16 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ...shards.layout import join
+from ...sources.materials.table import Materials, from_json
 from ...sources.registry import get_source
 from ...sources.source import Request, SceneSource
 from ..config import Config
 from ..engine.render_device import gpus_of, with_resolved_device
 from ..store.layers import LayerStore
-from ..store.plan import Plan
+from ..store.plan import Plan, PlanDamaged, damaged_plan
 
 ASSETS: Final = "plan/assets.parquet"
+MATERIALS: Final = "plan/materials.json"
 
 
 def request_of(config: Config, store: LayerStore, say: Callable[[str], None] = lambda _: None) -> Request[Any]:
@@ -37,11 +39,30 @@ def request_of(config: Config, store: LayerStore, say: Callable[[str], None] = l
 
 
 def resolved_request(config: Config, store: LayerStore, plan: Plan | None = None) -> Request[Any]:
-    """The request for the pair stage, with the plan's table of assets and the render device of OUT, if they exist."""
+    """The request for the pair stage, with the plan's tables and the render device of OUT, if they exist.
+
+    Raises PlanDamaged if the plan's table of materials cannot be read.
+    """
     renders = isinstance(get_source(config.source.kind), SceneSource)
     render = with_resolved_device(config, store) if renders else config.render
-    digest = plan.config.get("assets", "") if plan is not None else ""
-    return replace(request_of(config, store), render=render, gpus=gpus_of(render), assets_sha256=digest)
+    planned = plan.config if plan is not None else {}
+    request = replace(
+        request_of(config, store), render=render, gpus=gpus_of(render), assets_sha256=planned.get("assets", "")
+    )
+    if plan is None or "materials" not in planned:
+        return request
+    table = planned_materials(store, plan)
+    return replace(request, scene=table.resolved(config.scene), materials=_inside(store, MATERIALS))
+
+
+def planned_materials(store: LayerStore, plan: Plan) -> Materials:
+    """The HDRIs and texture sets of a plan. Raises PlanDamaged if their table cannot be read."""
+    if "materials" not in plan.config:
+        return Materials()
+    try:
+        return from_json(store.read_file(MATERIALS))
+    except (FileNotFoundError, ValueError):
+        raise PlanDamaged(damaged_plan(store, f"{MATERIALS} is missing or damaged")) from None
 
 
 def _inside(store: LayerStore, name: str) -> str:

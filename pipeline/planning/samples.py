@@ -26,7 +26,8 @@ from ..store.families import unit_rows, with_inverse
 from ..store.fingerprints import layer_dirs
 from ..store.layers import LayerStore
 from ..store.plan import Plan, PlanDamaged, check_rows, damaged_plan, find_plan, write_plan
-from .request import ASSETS, request_of, resolved_request
+from .materials import settle_materials, table_digest
+from .request import ASSETS, MATERIALS, request_of, resolved_request
 from .scene_rows import plan_scenes
 from .supports import FILE as SUPPORTS
 from .supports import held_supports, settle_supports
@@ -90,10 +91,14 @@ def _plan_scenes(
     invert, compose = config.edits.invert, config.edits.compose
     rows = plan_scenes(samples, config.seed, edits, splits, prefix, invert=invert, compose=compose)
     content = plan_config(config) | {"assets": digest}
+    held = None if foreign else _planned(store)
+    planned = held.config if held else {}
     if needs_supports(config.scene):
-        held = None if foreign else _planned(store)
-        planned = str(held.config.get("supports", "")) if held else ""
-        content["supports"] = settle_supports(config, store, planned, say, make_progress(quiet))
+        content["supports"] = settle_supports(
+            config, store, str(planned.get("supports", "")), say, make_progress(quiet)
+        )
+    if found := settle_materials(config, store, str(planned.get("materials", "")), say):
+        content["materials"] = found
     plan = write_plan(store, content, rows, unit_rows(config), config.seed, say, foreign=foreign)
     resolve_device(config, store, lambda: _device_of_renders(config, store, plan))
     return plan
@@ -140,6 +145,8 @@ def check_source(config: Config, store: LayerStore, plan: Plan) -> None:
         raise PlanDamaged(damaged_plan(store, f"{ASSETS} is not the table of the plan"))
     if held_supports(store) != plan.config.get("supports", ""):
         raise PlanDamaged(damaged_plan(store, f"{SUPPORTS} is not the table of the plan"))
+    if "materials" in plan.config and table_digest(store) != plan.config["materials"]:
+        raise PlanDamaged(damaged_plan(store, f"{MATERIALS} is not the table of the plan"))
     table = AssetTable.read(request_of(config, store).assets)
     checked = [asset for split in sorted(table.pools) for asset in table.candidates(split, 0, 0)[:_CHECKED]]
     source.check_root(config.source, checked, str(store))

@@ -16,6 +16,7 @@ import bpy  # pyright: ignore[reportMissingImports]
 import numpy as np
 
 from .patterns import wallpaper_image
+from .textures import texture_inputs
 
 Value = Any
 """A socket of a node, or a constant."""
@@ -91,6 +92,9 @@ class Look(NamedTuple):
     specular: float = 0.5
     translucent: float = 0.0
     """Share of the light that passes, as through cloth."""
+    normal: Value = None
+    """In the world, in place of `height`; None: as `height` gives it."""
+    metallic: Value = 0.0
 
 
 class Cells(NamedTuple):
@@ -106,17 +110,32 @@ class Cells(NamedTuple):
     """0 or 1, alternating as on a chessboard."""
 
 
-def surface_material(surface: dict[str, Any]) -> Any:
-    """The material of a `Surface` (a dict with its fields): Principled BSDF, opaque, no displacement."""
-    graph, material = new_material(surface["kind"])
+def surface_material(surface: dict[str, Any], uv: str = "") -> Any:
+    """The material of a `Surface` (a dict with its fields): Principled BSDF, opaque, no displacement.
+
+    Args:
+        uv: coordinates of the mesh in meters, for textures, in place of those on a floor or a wall.
+    """
+    textured = "texture" in surface
+    graph, material = new_material(surface["texture"] if textured else surface["kind"])
     rng = random.Random(surface["seed"])
-    u, v = _plane(graph, math.radians(surface["rotation_deg"]), rng)
-    look = _KINDS[surface["kind"]](graph, u, v, surface, rng)
+    if uv:
+        u, v = graph.node("SeparateXYZ", graph.node("UVMap", uv_map=uv).outputs[0]).outputs[:2]
+    else:
+        u, v = _plane(graph, math.radians(surface["rotation_deg"]), rng)
+    if textured:
+        look = Look(**texture_inputs(graph, u, v, surface, uv))
+    else:
+        look = _KINDS[surface["kind"]](graph, u, v, surface, rng)
     # Wear and dust: no real surface has exactly the same color over two meters.
     wear = graph.ramp(graph.noise(graph.vector(u, v, 9.0), 1.3, 2.0), 0.3, 0.7, 0.93, 1.05)
     color = graph.scale(look.color, wear)
     named = {"Base Color": color, "Roughness": look.roughness, "Specular IOR Level": look.specular}
-    if look.height is not None:
+    if textured:
+        named["Metallic"] = look.metallic
+    if look.normal is not None:
+        named["Normal"] = look.normal
+    elif look.height is not None:
         named["Normal"] = graph.node("Bump", named={"Strength": 1.0, "Distance": 1.0, "Height": look.height}).outputs[0]
     shader = graph.node("BsdfPrincipled", named=named).outputs[0]
     if look.translucent:

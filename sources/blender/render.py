@@ -94,6 +94,21 @@ class RenderedView:
     """Stops between `linear` and the input of the view transform of `rgb`; the same for the whole scene."""
 
 
+@dataclass(frozen=True)
+class ImageFacts:
+    """What Blender reads in an image file."""
+
+    width: int
+    """0: it cannot read the file."""
+    height: int
+    finite: bool
+    """No value is NaN or infinite."""
+    radiance: float
+    """Mean luminance over the sphere of an equirectangular image, without negative values."""
+    shrunk: bool
+    """Whether a smaller image was written."""
+
+
 class Renderer:
     """A Blender process that starts with the first scene, and is replaced if it dies or hangs, and after
     `scenes_per_process` scenes.
@@ -234,6 +249,17 @@ class Renderer:
         self._spec, self._remaining_s = None, self.options.timeout_s
         paths = {"file": str(file.absolute()), "root": str(root.absolute()), "target": str(target.absolute())}
         return [Path(path) for path in self._exchange("convert", **paths)["files"]]
+
+    def measure_image(self, file: Path, most: int, smaller: Path) -> ImageFacts:
+        """Measure an image, and write a smaller one where it is wider than `most`: see `images.measure_image`.
+
+        No scene is open afterward. Raises SceneError if Blender fails.
+        """
+        self._replace_process()
+        self._spec, self._remaining_s = None, self.options.timeout_s
+        paths = {"file": str(file.absolute()), "smaller": str(smaller.absolute())}
+        reply = self._exchange("measure_image", most=most, **paths)
+        return ImageFacts(reply["width"], reply["height"], reply["finite"], reply["radiance"], reply["shrunk"])
 
     def _replace_process(self) -> None:
         """Make sure that a process runs that may load another scene."""

@@ -15,17 +15,18 @@ from mathutils import Matrix, Vector
 
 from .garden import build_garden
 from .hits import SOLID, export_hits, solid_everywhere
+from .images import LUMINANCE, OWN_RADIANCE, mean_luminance
 from .importer import ImportFailed, attach, import_model, separate_sheets
 from .materials import Graph, surface_material
 from .room import build_room, room_world, use_fast_light
 from .shell import FLOOR_OFFSET_M, Part
+from .table_top import cover_top
 from .visibility import Shell
 
 RADII = (1.0, 4.0, 16.0, 60.0)
 """Half widths of the squares that make up the floor, meters. Depth is useful up to the far edge."""
 SENSOR_MM = 32.0
 POINTS = 1024
-LUMINANCE = (0.2126, 0.7152, 0.0722)
 MIDDLE_GRAY = 0.2
 """Scene-linear luminance that the view transform maps to a medium gray: target for the log-average of an image."""
 LAWN_GRAY = 0.12
@@ -36,6 +37,8 @@ WHITE_BALANCE = 0.6
 """Strength of white balance: 1 removes the color of the light completely."""
 GLARE = 4.0
 """Upper limit for the brightness of the visible background, in mean luminances of the HDRI."""
+MAP_PX = 1024
+"""Largest width of the map by which the light of an HDRI is sampled."""
 
 
 class BrokenAsset(Exception):
@@ -153,7 +156,8 @@ class Scene:
         self.scene.world = world
         world.use_nodes = True
         folder = Path(bpy.utils.system_resource("DATAFILES")) / "studiolights" / "world"
-        image = bpy.data.images.load(str(folder / f"{light['hdri']}.exr"))
+        own = "/" not in light["hdri"]
+        image = bpy.data.images.load(str(folder / f"{light['hdri']}.exr") if own else light["hdri"])
         tree = world.node_tree
         tree.nodes.clear()
         graph = Graph(tree)
@@ -162,12 +166,17 @@ class Scene:
         direction = graph.node("TexCoord").outputs["Generated"]
         direction = graph.node("Mapping", direction, named={"Rotation": rotation}).outputs[0]
         color = graph.node("TexEnvironment", direction, image=image).outputs["Color"]
+        radiance = mean_luminance(image, positive=not own)
+        if not own:
+            # Resampled HDRIs have negative values beside the sun.
+            color = graph.node("VectorMath", color, [0.0, 0.0, 0.0], operation="MAXIMUM").outputs[0]
+            color, radiance = graph.scale(color, OWN_RADIANCE / radiance), OWN_RADIANCE
         # Windows and the sun light the scene at full brightness, but are dimmed for camera rays: otherwise they would
         # be overexposed or make the image dark.
-        brightness = graph.math("DIVIDE", graph.node("RGBToBW", color).outputs[0], GLARE * mean_luminance(image))
+        brightness = graph.math("DIVIDE", graph.node("RGBToBW", color).outputs[0], GLARE * radiance)
         dimmed = graph.scale(color, graph.math("DIVIDE", 1.0, graph.add(brightness, 1.0)))
         if "room" in self.spec:
-            outlook = graph.scale(dimmed, light["strength"] / mean_luminance(image))
+            outlook = graph.scale(dimmed, light["strength"] / radiance)
             color = room_world(graph, outlook, self.spec["room"]["light"])
             graph.node("OutputWorld", graph.node("Background", color).outputs[0])
             world.cycles.sampling_method = "NONE"  # even light needs none
@@ -175,8 +184,8 @@ class Scene:
         color = graph.mix(graph.node("LightPath").outputs["Is Camera Ray"], color, dimmed)
         background = graph.node("Background", color, light["strength"]).outputs[0]
         graph.node("OutputWorld", background)
-        # The resolution of the image. Cycles' own choice costs two CPU seconds for each scene.
-        world.cycles.sampling_method, world.cycles.sample_map_resolution = "MANUAL", image.size[0]
+        # The resolution of Blender's own HDRIs. Cycles' own choice costs two CPU seconds for each scene.
+        world.cycles.sampling_method, world.cycles.sample_map_resolution = "MANUAL", min(image.size[0], MAP_PX)
 
     def _floor(self, surface: dict) -> None:
         """Nested squares. In a single triangle of 60 m, hit positions would be off by up to a pixel in close views."""
@@ -266,16 +275,6 @@ class Scene:
         bpy.data.images["Render Result"].save_render(str(png), scene=self.scene)
 
 
-def mean_luminance(image: Any) -> float:
-    """Mean luminance of an equirectangular image over the sphere."""
-    width, height = image.size
-    pixels = np.empty(width * height * 4, np.float32)
-    image.pixels.foreach_get(pixels)
-    rows = pixels.reshape(height, width, 4)[..., :3].mean(axis=1) @ np.array(LUMINANCE, np.float32)
-    weight = np.sin((np.arange(height) + 0.5) / height * np.pi)
-    return float(rows @ weight / weight.sum())
-
-
 def exposure_of(linear: np.ndarray, depth: np.ndarray, gray: float, background: bool) -> float:
     """Stops that bring the log-average luminance of surfaces to `gray`; less if 2 % of pixels would be white.
 
@@ -325,6 +324,8 @@ def load_asset(item: dict, file: str) -> LoadedAsset:
         part.hide_render = part.type != "MESH"
     layer.update()
     separate_sheets(parts)
+    if "top" in item:
+        cover_top(parts, axes, asset, item["top"])
     layer.update()
     shape = geometry(parts)
     if not len(shape.triangles):

@@ -39,6 +39,7 @@ ROOT = str(HERE.parents[1] if (HERE.parents[1] / "spatialdata_builder.py").is_fi
 __package__ = "spatialdata_builder.sources.blender"
 sys.path.append(ROOT)
 from .convert import convert  # noqa: E402
+from .images import measure_image  # noqa: E402
 from .passes import read_passes  # noqa: E402
 from .portrait import portray  # noqa: E402
 from .scene import BrokenAsset, Scene  # noqa: E402
@@ -134,6 +135,12 @@ class Worker:
         self.scene = None
         bpy.ops.wm.read_factory_settings(use_empty=True)
         return {"files": convert(Path(file), Path(root), Path(target))}
+
+    def measure_image(self, file: str, most: int, smaller: str) -> dict:
+        """Measure an image, see `images.measure_image`. No scene is open afterward."""
+        self.scene = None
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        return measure_image(Path(file), most, Path(smaller))
 
     def _loaded(self) -> Scene:
         if self.scene is None:

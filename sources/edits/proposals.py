@@ -21,7 +21,7 @@ from .limits import forecast_limits
 from .registry import RULES
 
 EDITS_PER_SCENE = 5
-SCENE, EDIT = 0, 1
+SCENE, EDIT, TEXTURES = 0, 1, 2
 """Purpose of a generator; separates the random streams of one seed."""
 _TRIES = 24
 """Drafts of an edit that are checked against the floor plan before the proposal is rejected."""

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...shards.errors import BadInput
+from ..csv_rows import plain_path
 from ..survey.licenses import normalize_license
 from .names import name_of
 from .provenance import LEFT_OUT, Provenance, read_provenance
-from .table import TABLE, Known, plain_path, read_table
+from .table import TABLE, Known, read_table
 
 DIRECT: Final = (".glb", ".gltf")
 """Read as they are."""

@@ -21,7 +21,9 @@ from ..edits.composed_pairs import propose_two
 from ..edits.composition import composed
 from ..edits.judge import judge
 from ..edits.limits import Limits
-from ..edits.proposals import Rejection, propose, scene_number
+from ..edits.proposals import TEXTURES, Rejection, generator, propose, scene_number
+from ..materials.choice import textured
+from ..materials.table import Materials
 from ..registry import get_scene_source
 from ..scenes.kinds import Furniture, furniture_categories, needs_supports
 from ..scenes.naming import name_objects
@@ -47,6 +49,7 @@ class PairRenderer:
     renderer: Renderer
     table: AssetTable
     files: ModelFiles
+    materials: Materials
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ class RenderPairs(Stage):
     render: RenderOptions
     place: str = field(default="", metadata={"fingerprint": False})
     """See `SceneSource.place`."""
+    materials: str = field(default="", metadata={"fingerprint": False})
+    """URL of the plan's table of materials; empty: it has none. Their content is part of the plan."""
     threads: int = field(default=0, metadata={"fingerprint": False})
     """Threads of Blender; 0: `cpus`, rounded up, so that workers on one machine do not compete for cores."""
     batch_size: int = field(default=1, metadata={"fingerprint": False})
@@ -88,7 +93,8 @@ class RenderPairs(Stage):
         """
         files = get_scene_source(self.source).models(self.place)
         renderer = Renderer(self.render, threads=self.threads or math.ceil(self.cpus))
-        return PairRenderer(renderer, AssetTable.read(self.assets), files)
+        materials = Materials.read(self.materials) if self.materials else Materials()
+        return PairRenderer(renderer, AssetTable.read(self.assets), files, materials)
 
     def cpu_seconds(self, model: PairRenderer) -> float:
         return model.renderer.cpu_s
@@ -141,7 +147,8 @@ class RenderPairs(Stage):
                 specs = self._propose(model, sample, seed, attempt, broken)
                 if not isinstance(specs, str):
                     if scene != loaded:
-                        model.renderer.open(specs[0], {p.id: located(model.files, p.asset) for p in specs[0].objects})
+                        spec = model.materials.located(specs[0])
+                        model.renderer.open(spec, {p.id: located(model.files, p.asset) for p in spec.objects})
                         loaded, ever_loaded = scene, True
                     outcome = self._render(model.renderer, specs)
                     if not isinstance(outcome, str):
@@ -199,7 +206,10 @@ class RenderPairs(Stage):
             names = name_objects(spec)
             if isinstance(names, str):
                 return names
-            found.append(replace(spec, names=names))
+            spec = replace(spec, names=names)
+            if sets := model.materials.sets:
+                spec = textured(spec, sets, self.scene.textured, generator(seed, scene, TEXTURES))
+            found.append(spec)
         return tuple(found)
 
     def _render(self, renderer: Renderer, specs: tuple[SceneSpec, ...]) -> list[RenderedPair] | str:

@@ -19,7 +19,17 @@ from .furnish import Furnished, furnish, outlines
 from .garden import Garden, sample_garden, sample_sky
 from .layout import FIT_SHARE, Layer, Scene
 from .needs import Range, SceneNeeds
-from .room import WALLS, Opening, Room, WallName, dress_room, sample_outlook, sample_room, seen_from
+from .room import (
+    WALLS,
+    Opening,
+    Room,
+    WallName,
+    dress_room,
+    sample_outlook,
+    sample_room,
+    seen_from,
+    with_daylight,
+)
 from .rotations import free_turns
 from .silhouettes import Forecast, forecast
 from .spec import SceneObjectSpec, SceneOptions
@@ -133,10 +143,15 @@ def _seen_scene(
         dressed = garden = None
         if isinstance(room, Yard):
             garden = _planted(rng, room, orbit)
-            light, floor = sample_sky(rng), garden.ground
+            sky = sample_sky(rng, options.light.hdris)
+            daylight = float(rng.uniform(*options.light.strength))
+            light, floor = replace(sky, strength=round(daylight, 6)), garden.ground
         else:
             dressed = seen_from(dress_room(rng, room, outlines(kept)), [orbit.pose()])
-            light, floor = sample_outlook(rng, dressed.light.mood), dressed.floor
+            outside = sample_outlook(rng, dressed.light.mood, options.light.hdris)
+            daylight = float(rng.uniform(*options.light.strength))
+            dressed = with_daylight(dressed, daylight)
+            light, floor = replace(outside, strength=round(outside.strength * daylight, 6)), dressed.floor
         return Scene(
             objects=_layered(objects, kept.placements, orbit),
             placements=kept.placements,

@@ -12,11 +12,13 @@ import numpy as np
 
 from ...shards.geometry import F64, matrix4
 from .surfaces import sample_surface
-from .values import CameraPose, Hdri, Light, Surface
+from .values import OWN_HDRIS, CameraPose, Light, Surface
 
 Pad = tuple[float, float, float]
 """A disk of flat ground: x, y, radius."""
 Color = tuple[float, float, float]
+_SKIES = {"forest": 0.4, "courtyard": 0.2, "sunrise": 0.2, "sunset": 0.1, "city": 0.1}
+"""Those of Blender's HDRIs that are skies, with their weights."""
 
 
 @dataclass(frozen=True)
@@ -144,11 +146,16 @@ def sample_garden(
     )
 
 
-def sample_sky(rng: np.random.Generator) -> Light:
-    """The sky of a garden, as `SceneSpec.light`."""
-    skies: tuple[Hdri, ...] = ("forest", "courtyard", "sunrise", "sunset", "city")
+def sample_sky(rng: np.random.Generator, hdris: Sequence[str] = OWN_HDRIS) -> Light:
+    """The sky of a garden, as `SceneSpec.light`.
+
+    Args:
+        hdris: those that may be drawn. Of Blender's own, only skies, unless `hdris` has nothing else.
+    """
+    fit = [name for name in hdris if name in _SKIES or name not in OWN_HDRIS] or list(hdris)
+    weights = np.array([_SKIES.get(name, 0.2) for name in fit])
     return Light(
-        hdri=skies[int(rng.choice(5, p=[0.4, 0.2, 0.2, 0.1, 0.1]))],
+        hdri=fit[int(rng.choice(len(fit), p=weights / weights.sum()))],
         rotation_deg=_rounded(rng.uniform(0.0, 360.0)),
         strength=_rounded(rng.uniform(0.8, 1.4)),
     )

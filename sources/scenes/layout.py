@@ -6,7 +6,7 @@ behind all objects from the camera.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -344,9 +344,8 @@ def _walls(
 
 
 def _light(rng: np.random.Generator, options: LightOptions) -> Light:
-    hdri: Any = options.hdris[int(rng.integers(len(options.hdris)))]
     return Light(
-        hdri=hdri,
+        hdri=options.hdris[int(rng.integers(len(options.hdris)))],
         rotation_deg=round(float(rng.uniform(0.0, 360.0)), 6),
         strength=round(float(rng.uniform(*options.strength)), 6),
     )

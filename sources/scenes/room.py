@@ -16,7 +16,7 @@ import numpy as np
 
 from ...shards.geometry import F64, matrix3, matrix4
 from .surfaces import sample_surface
-from .values import CameraPose, Light, Surface
+from .values import OWN_HDRIS, CameraPose, Light, Surface
 
 if TYPE_CHECKING:
     import shapely
@@ -268,14 +268,25 @@ def blocked_floor(room: Room, height: float) -> list["shapely.Polygon"]:
     return found
 
 
-def sample_outlook(rng: np.random.Generator, mood: Mood) -> Light:
-    """What is seen through the windows, as `SceneSpec.light`: dim relative to the room where it is lit by lamps."""
-    hdris = _OUTLOOKS[mood]
+def sample_outlook(rng: np.random.Generator, mood: Mood, hdris: Sequence[str] = OWN_HDRIS) -> Light:
+    """What is seen through the windows, as `SceneSpec.light`: dim relative to the room where it is lit by lamps.
+
+    Args:
+        hdris: those that may be drawn. Of Blender's own, only those that fit the mood, unless none of `hdris` does.
+    """
+    fit = [name for name in hdris if name in _OUTLOOKS[mood] or name not in OWN_HDRIS] or hdris
     return Light(
-        hdri=hdris[int(rng.integers(len(hdris)))],
+        hdri=fit[int(rng.integers(len(fit)))],
         rotation_deg=round(float(rng.uniform(0.0, 360.0)), 6),
         strength=_rounded(rng.uniform(*_OUTLOOK_STRENGTH[mood])),
     )
+
+
+def with_daylight(room: Room, factor: float) -> Room:
+    """The room with its windows and its sun brighter by a factor, in relation to lamps and reflected light."""
+    light = room.light
+    sun = replace(light.sun, irradiance=_rounded(light.sun.irradiance * factor)) if light.sun else None
+    return replace(room, light=replace(light, windows=_rounded(light.windows * factor), sun=sun))
 
 
 _WALL_NAMES: tuple[WallName, ...] = tuple(WALLS)
@@ -287,10 +298,10 @@ _CURTAIN_DEPTH = 0.14
 """How far a curtain reaches into the room, with its folds, meters."""
 _RAYS = 24
 """Rays across and down the image that decide which walls are seen."""
-_OUTLOOKS: dict[Mood, tuple[Literal["city", "courtyard", "forest", "sunrise", "sunset", "night"], ...]] = {
+_OUTLOOKS: dict[Mood, tuple[str, ...]] = {
     "day": ("city", "courtyard", "forest", "sunrise"),
-    "evening": ("sunset", "sunrise", "city"),
-    "lamp": ("night", "night", "city"),
+    "evening": ("city", "sunrise", "sunset"),
+    "lamp": ("city", "night"),
 }
 _OUTLOOK_STRENGTH: dict[Mood, Range] = {"day": (1.5, 3.0), "evening": (0.2, 0.5), "lamp": (0.02, 0.06)}
 _WARM: Color = (1.0, 0.72, 0.45)

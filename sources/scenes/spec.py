@@ -12,12 +12,12 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from ...shards.options import Options
+from ...shards.options import Options, nearest
 from ...shards.schema import EditKind, SupportKind
 from ..assets.asset import Asset
 from .garden import Garden
 from .room import Room
-from .values import CameraPose, Hdri, Light, Surface
+from .values import OWN_HDRIS, CameraPose, Light, Surface, TexturedSurface
 
 SceneKind = Literal["open", "room", "tabletop", "garden"]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -68,6 +68,8 @@ class SceneObjectSpec:
     id: int
     asset: Asset
     layer: Literal["foreground", "midground", "background"]
+    top: TexturedSurface | None = None
+    """Of a table: what covers its board, in place of the model's own material."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,8 @@ class SceneSpec:
 
 
 def to_json(spec: SceneSpec) -> dict[str, Any]:
-    """The specification as plain JSON values (object ids become strings), without `second_object`, `room`, `garden` and
-    `standing` where there is none, and without `kind` of an open scene."""
+    """The specification as plain JSON values (object ids become strings), without `second_object`, `room`, `garden`,
+    `standing` and `top` where there is none, and without `kind` of an open scene."""
     values = asdict(spec)
     if not spec.edit.second_object:
         del values["edit"]["second_object"]
@@ -140,6 +142,9 @@ def to_json(spec: SceneSpec) -> dict[str, Any]:
             del values[name]
     if spec.kind == "open":
         del values["kind"]
+    for placed in values["objects"]:
+        if placed["top"] is None:
+            del placed["top"]
     for state in (values["source"], values["target"]):
         for placement in state["placements"].values():
             if placement["standing"] is None:
@@ -181,6 +186,20 @@ def _some_weight(given: dict[SceneKind, float]) -> dict[SceneKind, float]:
     return kept
 
 
+def _hdri(given: str) -> str:
+    if given in OWN_HDRIS or is_hdri_path(given):
+        return given
+    raise ValueError(
+        f"'{given}' is not allowed{nearest(given, OWN_HDRIS)}; allowed: {', '.join(OWN_HDRIS)}, and paths of .hdr and "
+        ".exr files and of folders of them, such as ./hdris"
+    )
+
+
+def is_hdri_path(given: str) -> bool:
+    """Whether an entry of `scene.light.hdris` is a path, not a name."""
+    return "/" in given or given.startswith("~") or given.lower().endswith((".hdr", ".exr"))
+
+
 class CameraOptions(Options):
     """`scene.camera`."""
 
@@ -193,8 +212,14 @@ class CameraOptions(Options):
 class LightOptions(Options):
     """`scene.light`."""
 
-    hdris: tuple[Hdri, ...] = Field(default=get_args(Hdri), min_length=1)
-    strength: Annotated[tuple[float, float], AfterValidator(_from_to(0.01, 100))] = (0.7, 1.5)
+    hdris: tuple[Annotated[str, AfterValidator(_hdri)], ...] = Field(
+        default=OWN_HDRIS,
+        min_length=1,
+        description="names of HDRIs of Blender; paths of .hdr and .exr files, or of folders of them",
+    )
+    strength: Annotated[tuple[float, float], AfterValidator(_from_to(0.01, 100))] = Field(
+        default=(0.7, 1.5), description="of the HDRI; in rooms, of the daylight"
+    )
 
 
 class SceneOptions(Options):
@@ -219,6 +244,18 @@ class SceneOptions(Options):
     max_proposals: int = Field(default=40, ge=1, le=10_000, description="proposals before a sample is rejected")
     camera: CameraOptions = CameraOptions()
     light: LightOptions = LightOptions()
+    surfaces: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        default=(),
+        description="folders of PBR texture sets, named as those of ambientCG and Poly Haven",
+        json_schema_extra={"fingerprint": "if changed"},
+    )
+    textured: float = Field(
+        default=0.7,
+        ge=0,
+        le=1,
+        description="share of floors, walls and grounds that have a texture set of `surfaces`, if one is made for them",
+        json_schema_extra={"fingerprint": "if changed"},
+    )
 
 
 class RenderOptions(Options):

@@ -1,7 +1,8 @@
 """Plain values that specifications of scenes, rooms and gardens share. Floats are rounded to six decimals."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 SurfaceKind = Literal[
     "wood",
@@ -34,14 +35,31 @@ class Surface:
     seed: int
 
 
-Hdri = Literal["city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset"]
+@dataclass(frozen=True)
+class TexturedSurface(Surface):
+    """A surface with the maps of a PBR texture set.
+
+    What `Surface` says is that of the procedural one in its place; only `rotation_deg` and `seed` are used.
+    """
+
+    texture: str
+    """Name of the set."""
+    maps: Mapping[str, str]
+    """File of each map, by `materials.table.MapName`."""
+    repeat_m: tuple[float, float]
+    """Width and height of the image in the world, meters."""
+
+
+OWN_HDRIS: Final = ("city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset")
+"""HDRIs that ship with Blender."""
 
 
 @dataclass(frozen=True)
 class Light:
-    """One of Blender's own HDRIs, turned about z and scaled."""
+    """An HDRI, turned about z and scaled."""
 
-    hdri: Hdri
+    hdri: str
+    """One of `OWN_HDRIS`, else a file, which is first scaled to the mean radiance of Blender's own."""
     rotation_deg: float
     strength: float
 

@@ -6,12 +6,23 @@ come from metadata that anybody could write.
 
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from ....shards.errors import SpatialdataError
-from ....shards.licenses import LICENSES, LicenseName, combine, label, license_url, licenses_of
+from ....shards.licenses import (
+    LICENSES,
+    CombinedLicense,
+    LicenseName,
+    combine,
+    label,
+    license_url,
+    licenses_of,
+    to_license_name,
+)
 from ....shards.markdown import code, escape, link, table
 from ....sources.assets.identity import CREATORS
+from ....sources.materials.table import Materials
 from ....sources.registry import SOURCES, all_sources, get_source
 from ...opened import Build
 from ...planning.survey import survey_folder
@@ -20,14 +31,17 @@ from ...store.plan import read_plan
 from ..census import Census, VisibleAsset
 
 _NAMELESS: Final = ("", "unknown")
+_NAMED: Final = 8
+"""Most HDRIs and texture sets of unknown license that a card names."""
 
 
-def attribution(title: str, census: Census, titles: Mapping[str, str]) -> str:
+def attribution(title: str, census: Census, titles: Mapping[str, str], materials: Materials) -> str:
     """The text of `ATTRIBUTION.md`.
 
     Args:
         title: title of the dataset, as Markdown.
         titles: titles of assets in their source, by uid; without one, the category is shown.
+        materials: HDRIs and texture sets of the plan.
     """
     creators = {
         name for asset in census.assets.values() for name in asset.creator.split(CREATORS) if name not in _NAMELESS
@@ -38,24 +52,42 @@ def attribution(title: str, census: Census, titles: Mapping[str, str]) -> str:
         f"The images of this dataset show {_counted(len(census.assets), '3D model')} {who}. Changes: models were "
         "scaled, placed in composed scenes with floors, walls and light, and rendered; each image is an adaptation of "
         "every model that it shows.\n",
-        dataset_license(census),
+        dataset_license(census, materials),
         "The page of an asset states the version of its license; the links below lead to the latest version.\n",
     ]
     for name in LICENSES:
         assets = [asset for asset in census.assets.values() if name in licenses_of(asset.license)]
         if assets:
             parts += [f"## {_heading(name)}\n", _listed(assets, titles)]
+    if materials != Materials():
+        parts += [
+            "## HDRIs and texture sets\n",
+            "The scenes of this dataset draw their light, floors and walls from these, beside those that are this "
+            "project's own or ship with Blender. Which sample shows which is not recorded. Changes: they were scaled, "
+            "turned, repeated and rendered.\n",
+            _listed_materials(materials),
+        ]
     return "\n".join(parts)
 
 
-def dataset_license(census: Census) -> str:
+def whole_license(census: Census, materials: Materials) -> CombinedLicense:
+    """The license of the dataset as a whole. Its remedies are those that the choice of samples allows."""
+    given = [one.credits.license for one in (*materials.hdris, *materials.sets)]
+    whole = combine([*(asset.license for asset in census.assets.values()), *given])
+    models = combine(asset.license for asset in census.assets.values())
+    helpful = tuple(choice for choice in models.remedies if combine([*choice, *given]).licence)
+    return replace(whole, remedies=helpful)
+
+
+def dataset_license(census: Census, materials: Materials) -> str:
     """The license of the dataset as a whole, or why there is none, as Markdown paragraphs."""
-    whole = combine(asset.license for asset in census.assets.values())
+    whole = whole_license(census, materials)
+    found = "models, HDRIs and texture sets" if materials != Materials() else "models"
     if whole.licence:
         version = "1.0" if whole.licence == "cc0" else "4.0"
         name = link(f"{label(whole.licence)} {version}", license_url(whole.licence))
         lines = [
-            f"**License of the dataset: {name}**, the least restrictive license that the licenses of all its models "
+            f"**License of the dataset: {name}**, the least restrictive license that the licenses of all its {found} "
             "allow. It covers what comes from the models. This is not legal advice."
         ]
     else:
@@ -63,6 +95,7 @@ def dataset_license(census: Census) -> str:
             "**There is no license under which the whole dataset may be shared.** This is not legal advice.\n",
             *(f"- {problem}" for problem in whole.problems),
             *(f"- {_remedy(choice)}" for choice in whole.remedies),
+            *_unlicensed(materials),
         ]
     terms = {source.kind: source.terms for source in all_sources() if source.terms}
     notes = [f"\n{terms[name]}" for name in sorted(census.datasets) if name in terms]
@@ -72,6 +105,29 @@ def dataset_license(census: Census) -> str:
 def _remedy(choice: Sequence[LicenseName]) -> str:
     ask = code(f"spatialdata shard OUT --recipe RECIPE --licenses {','.join(choice)}")
     return f"{ask} packs samples that may be shared under {label(combine(choice).licence or '')}"
+
+
+def _unlicensed(materials: Materials) -> list[str]:
+    """A line on the HDRIs and texture sets of unknown license, if there are any."""
+    unknown = [one.name for one in (*materials.hdris, *materials.sets) if "unknown" in licenses_of(one.credits.license)]
+    if not unknown:
+        return []
+    more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+    names = ", ".join(escape(name) for name in unknown[:_NAMED])
+    return [f"- these HDRIs and texture sets have an unknown license: {names}{more}"]
+
+
+def _listed_materials(materials: Materials) -> str:
+    rows: list[list[object]] = []
+    for kind, found in (("HDRI", materials.hdris), ("texture set", materials.sets)):
+        for one in found:
+            credits = one.credits
+            name = to_license_name(credits.license)
+            license = escape(credits.license) if name == "unknown" else link(label(name), license_url(name))
+            page = credits.source if credits.source.startswith("https://") else ""
+            source = link(credits.source, page) if credits.source else "(not named)"
+            rows.append([kind, escape(one.name), escape(credits.creator) or "(not named)", license, source])
+    return table(["kind", "name", "creator", "license", "source"], rows)
 
 
 def titles_of(build: Build, uids: Container[str]) -> dict[str, str]:

@@ -46,7 +46,9 @@ def write_card(build: Build, recipe: str) -> dict[str, Any]:
     """
     facts = gather(build, recipe)
     head = _license_header(facts.whole) | head_of(facts.recipe)
-    publish_bytes(attribution(facts.title, facts.census, facts.titles).encode(), join(facts.folder, ATTRIBUTION))
+    publish_bytes(
+        attribution(facts.title, facts.census, facts.titles, facts.materials).encode(), join(facts.folder, ATTRIBUTION)
+    )
     publish_bytes(card(head, card_text(facts)), join(facts.folder, CARD))
     return _summary(facts)
 

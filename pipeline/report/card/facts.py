@@ -6,15 +6,17 @@ from functools import cached_property
 
 from ....shards.errors import BadInput
 from ....shards.layout import join
-from ....shards.licenses import CombinedLicense, combine
+from ....shards.licenses import CombinedLicense
 from ....shards.sidecars.facts import RecipeFacts, read_facts
+from ....sources.materials.table import Materials
 from ...config import ShardOptions
 from ...opened import Build, Rejects, rejects_of
 from ...packing.packed_recipes import read_packing
+from ...planning.request import planned_materials
 from ...store.layers import LayerCorrupt
 from ..census import Census, take_census
 from ..layer_origins import LayerOrigin, layer_origins
-from .attribution import titles_of
+from .attribution import titles_of, whole_license
 from .limits import known_limits
 from .splits import SplitCheck, check_splits
 
@@ -34,6 +36,8 @@ class CardFacts:
     splits: SplitCheck
     limits: tuple[str, ...]
     whole: CombinedLicense
+    materials: Materials
+    """HDRIs and texture sets of the plan."""
     titles: Mapping[str, str]
     """Titles of assets in their source, by uid."""
 
@@ -68,6 +72,7 @@ def gather(build: Build, recipe: str) -> CardFacts:
             f"{folder} is not finished ({error}): run `spatialdata shard {build.store} --recipe {recipe}`"
         ) from None
     _check_same(build, recipe, census)
+    materials = planned_materials(build.store, build.plan)
     build = replace(build, config=build.config.model_copy(update={"shard": options}))
     return CardFacts(
         folder=folder,
@@ -78,7 +83,8 @@ def gather(build: Build, recipe: str) -> CardFacts:
         rejects=_rejects(build),
         splits=check_splits(build, census, options.duplicates),
         limits=tuple(known_limits(census)),
-        whole=combine(asset.license for asset in census.assets.values()),
+        whole=whole_license(census, materials),
+        materials=materials,
         titles=titles_of(build, census.assets),
     )
 

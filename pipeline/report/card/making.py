@@ -1,6 +1,7 @@
 """The part of a card on provenance: source, plan, configuration, layers, models, prompts."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from typing import Any, Final, cast
 
 import yaml
@@ -109,11 +110,18 @@ def _configuration(facts: CardFacts) -> dict[str, Any]:
     fields = type(config.source).model_fields
     places = {name for name, field in fields.items() if field.json_schema_extra == NOT_IN_CARD}
     values = redact_values(config.model_dump(mode="json", exclude=cast("Any", _OF_ONE_MACHINE | {"source": places})))
+    values["scene"]["light"]["hdris"] = list(map(_without_folder, values["scene"]["light"]["hdris"]))
+    values["scene"]["surfaces"] = list(map(_without_folder, values["scene"]["surfaces"]))
     values["shard"]["splits"] = dict(facts.build.plan.config["shard"]["splits"])
     usual = get_source(config.source.kind).layers
     chosen = {name: _layer(facts, name, layer) for name, layer in values["layers"].items()}
     values["layers"] = {name: layer for name, layer in chosen.items() if layer != {"stage": usual.get(name)}}
     return without_place(_changed(values, Config().model_dump(mode="json")))
+
+
+def _without_folder(name: str) -> str:
+    """A path without the folders of this machine."""
+    return f"./{PurePath(name).name}" if "/" in name else name
 
 
 def _layer(facts: CardFacts, name: str, layer: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from ....shards.licenses import LICENSES, combine, label, licenses_of
+from ....shards.licenses import LICENSES, combine, label, licenses_of, to_license_name
 from ....shards.markdown import code, escape, fenced, table
 from ....shards.recipes import RECIPES
 from ....shards.schema import Derivation, Scores
@@ -115,7 +115,7 @@ def _limits(facts: CardFacts) -> Iterator[str]:
 def _licenses(facts: CardFacts) -> Iterator[str]:
     census = facts.census
     yield "## Licenses\n"
-    yield dataset_license(census)
+    yield dataset_license(census, facts.materials)
     rows: list[list[object]] = []
     for names, count in sorted(census.licenses.items(), key=lambda item: (-item[1], item[0])):
         alone = combine(names)
@@ -131,6 +131,10 @@ def _licenses(facts: CardFacts) -> Iterator[str]:
     yield table(["models under", "samples", "share", "sample under"], rows)
     models = Counter(name for asset in census.assets.values() for name in licenses_of(asset.license))
     yield table(["license", "models"], [[label(name), models[name]] for name in LICENSES if models[name]])
+    materials = (*facts.materials.hdris, *facts.materials.sets)
+    if counts := Counter(to_license_name(one.credits.license) for one in materials):
+        rows = [[label(name), counts[name]] for name in LICENSES if counts[name]]
+        yield table(["license", "HDRIs and texture sets"], rows)
     yield f"[{ATTRIBUTION}]({ATTRIBUTION}) names every visible model, its creator and its license.\n"
 
 

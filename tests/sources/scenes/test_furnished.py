@@ -206,3 +206,18 @@ def test_edits_of_one_scene_share_all_that_the_renderer_loads(kind):
             repr((s.objects, s.room, s.light, s.seed, s.source.camera)) for s in specs if isinstance(s, SceneSpec)
         }
         assert len(loaded) <= 1
+
+
+def test_the_light_that_is_configured_counts():
+    light = {"hdris": ["ab12.exr"], "strength": [3.0, 3.0]}
+    options = SceneOptions.model_validate({"kinds": {"room": 1}, "light": light})
+    dim = options.model_copy(update={"light": options.light.model_copy(update={"strength": (1.0, 1.0)})})
+    for seed in range(4):
+        bright, usual = (
+            compose_scene(generator(seed, 0, 0), [], furniture(), SceneNeeds(), one, SIZE) for one in (options, dim)
+        )
+        assert isinstance(bright, Scene) and isinstance(usual, Scene) and bright.room and usual.room
+        assert bright.light.hdri == "ab12.exr"
+        assert bright.light.strength == pytest.approx(3 * usual.light.strength, rel=1e-4)
+        assert bright.room.light.windows == pytest.approx(3 * usual.room.light.windows, rel=1e-4)
+        assert bright.room.light.lamps == usual.room.light.lamps

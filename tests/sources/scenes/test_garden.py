@@ -9,7 +9,7 @@ import pytest
 from spatialdata_builder.shards.geometry import intrinsics_of_lens, look_at, to_json_list
 from spatialdata_builder.sources.blender.ground import Ground, garden_parts
 from spatialdata_builder.sources.blender.shell import FLOOR_OFFSET_M
-from spatialdata_builder.sources.scenes.garden import Garden, sample_garden
+from spatialdata_builder.sources.scenes.garden import Garden, sample_garden, sample_sky
 from spatialdata_builder.sources.scenes.spec import CameraPose, to_json
 from tests.sources.small_scenes import scene
 
@@ -58,3 +58,12 @@ def test_grass_is_short_on_pads_and_no_path_crosses_them():
                 line = np.array(garden.path.points)
                 assert np.hypot(*(line - (x, y)).T).min() > radius + garden.path.width / 2
     assert {garden.border.kind for garden in GARDENS if garden.border} == {"fence", "hedge"}
+
+
+def test_the_sky_is_drawn_from_what_is_allowed():
+    def drawn(*hdris: str) -> set[str]:
+        return {sample_sky(np.random.default_rng(seed), hdris).hdri for seed in range(60)}
+
+    assert drawn("forest", "studio", "interior") == {"forest"}
+    assert drawn("forest", "studio", "ab12.exr") == {"forest", "ab12.exr"}
+    assert drawn("studio", "interior") == {"studio", "interior"}

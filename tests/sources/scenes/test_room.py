@@ -20,6 +20,7 @@ from spatialdata_builder.sources.scenes.room import (
     sample_outlook,
     sample_room,
     seen_from,
+    with_daylight,
 )
 from spatialdata_builder.sources.scenes.spec import CameraPose, to_json
 from tests.sources.small_scenes import scene
@@ -185,3 +186,25 @@ def test_the_shell_is_closed_but_for_windows():
                 if o.wall == wall
             )
         assert 0.9 < hit.mean() < 1
+
+
+def test_the_outlook_is_drawn_from_what_is_allowed():
+    """Blender's own by mood, files in any mood, and all that is allowed where nothing fits."""
+
+    def drawn(mood, *hdris: str) -> set[str]:
+        return {sample_outlook(np.random.default_rng(seed), mood, hdris).hdri for seed in range(60)}
+
+    assert drawn("day", "city", "night", "studio") == {"city"}
+    assert drawn("lamp", "city", "night", "studio") == {"city", "night"}
+    assert drawn("day", "night", "studio") == {"night", "studio"}
+    assert drawn("evening", "night", "ab12.exr", "city") == {"ab12.exr", "city"}
+    assert drawn("day", "ab12.exr", "cd34.hdr") == {"ab12.exr", "cd34.hdr"}
+
+
+def test_daylight_does_not_change_lamps():
+    room = next(room for room, _ in ROOMS if room.light.sun)
+    bright = with_daylight(room, 2.0)
+    assert bright.light.windows == pytest.approx(2 * room.light.windows)
+    assert bright.light.sun and room.light.sun
+    assert bright.light.sun.irradiance == pytest.approx(2 * room.light.sun.irradiance)
+    assert dataclasses.replace(bright.light, windows=room.light.windows, sun=room.light.sun) == room.light
