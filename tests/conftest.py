@@ -79,13 +79,19 @@ def pytest_make_collect_report(
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    folders = (folder for folder in item.path.parents if folder.is_relative_to(ROOT / "tests"))
-    files = [item.path, *(folder / "conftest.py" for folder in folders)]
-    if any(loads_torch(path) for path in files if path.is_file()):
+    if is_torch(item.path):
         item.add_marker("torch")
     for fixture in fixtures_of(item):
         for name in getattr(fixture.func, "needs", ()):
             item.add_marker(name)
+
+
+@cache
+def is_torch(module: Path) -> bool:
+    """Whether a module of tests, or a conftest.py above it, loads torch."""
+    folders = (folder for folder in module.parents if folder.is_relative_to(ROOT / "tests"))
+    files = [module, *(folder / "conftest.py" for folder in folders)]
+    return any(loads_torch(path) for path in files if path.is_file())
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -4,11 +4,11 @@ Invariant: `start_run` restores what `save_run` wrote bit for bit, for any numbe
 """
 
 import hashlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from .checkpoint import EMA, MODEL, Checkpoints, Facts, read_state, write_state
 from .config import TrainConfig
@@ -16,9 +16,26 @@ from .recipe import Batches, TrainingRecipe
 from .sharding import full_parameters, full_tensors, load_optimizer_state, optimizer_state, shard_like, shard_module
 
 if TYPE_CHECKING:
+    import torch
     from accelerate import Accelerator
-    from diffusers.training_utils import EMAModel
-    from torch import nn
+    from torch import Tensor, nn
+
+
+class WeightAverage(Protocol):
+    """What a run uses of the EMAModel of diffusers.
+
+    EMAModel declares no return types: to infer them, pyright would read all models of transformers.
+    """
+
+    shadow_params: "list[Tensor]"
+
+    def step(self, parameters: "Iterable[nn.Parameter]") -> None: ...
+    def store(self, parameters: "Iterable[nn.Parameter]") -> None: ...
+    def copy_to(self, parameters: "Iterable[nn.Parameter]") -> None: ...
+    def restore(self, parameters: "Iterable[nn.Parameter]") -> None: ...
+    def to(self, device: "torch.device") -> None: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
 
 
 @dataclass
@@ -30,7 +47,7 @@ class Run:
     """The trained module; wrapped in DDP if there are several processes and it is not sharded."""
     optimizer: Any
     schedule: Any
-    ema: "EMAModel | None"
+    ema: WeightAverage | None
     stream: Batches
     step: int = 0
 
@@ -80,7 +97,7 @@ def start_run(
     run.optimizer = accelerator.prepare(optimizer)
     name = "constant_with_warmup" if config.schedule == "constant" else config.schedule
     run.schedule = get_scheduler(name, optimizer, num_warmup_steps=config.warmup, num_training_steps=config.steps)
-    run.ema = EMAModel(run.parameters, decay=config.ema) if config.ema else None
+    run.ema = cast(WeightAverage, EMAModel(run.parameters, decay=config.ema)) if config.ema else None
     if checkpoint:
         _restore(run, checkpoint)
     return run

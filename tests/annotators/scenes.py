@@ -1,8 +1,8 @@
 """Facts of scenes that the sampler proposes from procedural assets. Nothing is rendered: boxes are projected."""
 
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
-from itertools import product
 
 import numpy as np
 
@@ -24,16 +24,21 @@ def assets() -> tuple[Asset, ...]:
 
 
 def scenes(count: int, kinds: Sequence[EditKind] = EDIT_KINDS) -> Iterator[tuple[PairFacts, dict[int, float]]]:
-    """Facts of `count` pairs, cycling through the kinds, with the fronts of their assets (degrees, by id)."""
-    seed = 0
-    while count:
-        spec = propose(assets(), kinds[seed % len(kinds)], SceneOptions(), (SIDE, SIDE), seed, 0)
-        seed += 1
-        if not isinstance(spec, SceneSpec) or isinstance(names := name_objects(spec), str):
-            continue
-        count -= 1
-        fronts = {o.id: o.asset.front_deg for o in spec.objects if o.asset.front_deg is not None}
-        yield _facts(spec, names), fronts
+    """Facts of `count` pairs, cycling through the kinds, with the fronts of their assets (degrees, by id).
+
+    Tests share them: change a copy.
+    """
+    pairs = (_pair(kinds[seed % len(kinds)], seed) for seed in itertools.count())
+    yield from itertools.islice(filter(None, pairs), count)
+
+
+@functools.cache
+def _pair(kind: EditKind, seed: int) -> tuple[PairFacts, dict[int, float]] | None:
+    spec = propose(assets(), kind, SceneOptions(), (SIDE, SIDE), seed, 0)
+    if not isinstance(spec, SceneSpec) or isinstance(names := name_objects(spec), str):
+        return None
+    fronts = {o.id: o.asset.front_deg for o in spec.objects if o.asset.front_deg is not None}
+    return _facts(spec, names), fronts
 
 
 def _facts(spec: SceneSpec, names: dict[int, str]) -> PairFacts:
@@ -87,7 +92,7 @@ def _view(camera: CameraPose) -> View:
 def _box(id: int, asset: Asset, state: State) -> list[int]:
     """Box around the projected footprint at base and top, clipped to the frame; zeros if absent."""
     place = state.placements[id]
-    corners: F64 = np.array([(x, y, z) for (x, y), z in product(asset.footprint, (0.0, asset.size_m[2]))])
+    corners: F64 = np.array([(x, y, z) for (x, y), z in itertools.product(asset.footprint, (0.0, asset.size_m[2]))])
     pixels, depth = project(
         transform(pose_of(place), corners), matrix3(state.camera.K), matrix4(state.camera.world_from_camera)
     )

@@ -56,12 +56,12 @@ class Base:
         return _cast(_tiny_vae(), dtype) if self.name == TINY else self._part(AutoencoderKL, "vae", dtype)
 
     def text_encoder(self, dtype: "torch.dtype") -> "nn.Module":
-        from transformers import CLIPTextModel
+        from transformers.models.clip.modeling_clip import CLIPTextModel
 
         return _cast(_tiny_text(), dtype) if self.name == TINY else self._part(CLIPTextModel, "text_encoder", dtype)
 
     def tokenizer(self) -> Any:
-        from transformers import CLIPTokenizer
+        from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
         return _tiny_tokenizer() if self.name == TINY else self._part(CLIPTokenizer, "tokenizer")
 
@@ -158,7 +158,8 @@ def _tiny_vae() -> Any:
 
 def _tiny_text() -> "nn.Module":
     import torch
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from transformers.models.clip.configuration_clip import CLIPTextConfig
+    from transformers.models.clip.modeling_clip import CLIPTextModel
 
     tokenizer = _tiny_tokenizer()
     config = CLIPTextConfig(
@@ -179,7 +180,7 @@ def _tiny_text() -> "nn.Module":
 
 def _tiny_tokenizer() -> Any:
     """A CLIP tokenizer for printable ASCII, one token per character."""
-    from transformers import CLIPTokenizer
+    from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
     letters = [chr(code) for code in range(33, 127)]
     words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]

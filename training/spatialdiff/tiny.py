@@ -51,7 +51,9 @@ def tiny_base() -> Any:
 
 
 def _clip() -> dict[str, Any]:
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    from transformers.models.clip.configuration_clip import CLIPTextConfig
+    from transformers.models.clip.modeling_clip import CLIPTextModel
+    from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
     words = ["<|startoftext|>", "<|endoftext|>", *_CHARACTERS, *(f"{letter}</w>" for letter in _CHARACTERS)]
     config = CLIPTextConfig(
@@ -70,7 +72,9 @@ def _clip() -> dict[str, Any]:
 
 
 def _t5() -> dict[str, Any]:
-    from transformers import T5Config, T5EncoderModel, T5Tokenizer
+    from transformers.models.t5.configuration_t5 import T5Config
+    from transformers.models.t5.modeling_t5 import T5EncoderModel
+    from transformers.models.t5.tokenization_t5 import T5Tokenizer
 
     words = ["<pad>", "</s>", "<unk>", "\u2581", *_CHARACTERS, *_CHARACTERS.upper()[:26]]
     config = T5Config(vocab_size=len(words), d_model=WIDTH, d_kv=16, num_heads=2, num_layers=1, d_ff=WIDTH)

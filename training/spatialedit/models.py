@@ -47,7 +47,9 @@ def load_models(
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
     from diffusers.models.transformers.transformer_joyimage import JoyImageEditTransformer3DModel
     from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
-    from transformers import AutoImageProcessor, AutoTokenizer, Qwen3VLForConditionalGeneration
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
+    from transformers.models.auto.tokenization_auto import AutoTokenizer
+    from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLForConditionalGeneration
 
     from .weights import load_transformer
 

@@ -11,7 +11,7 @@ from diffusers.pipelines.joyimage.image_processor import JoyImageEditImageProces
 from peft import PeftModel
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
-from transformers import Qwen3VLProcessor
+from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 
 from ..flow import flow_loss, interpolate, velocity
 

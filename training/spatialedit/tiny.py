@@ -30,7 +30,7 @@ def tiny_models(device: "torch.device", dtype: "torch.dtype", layers: int = 2) -
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
     from diffusers.models.transformers.transformer_joyimage import JoyImageEditTransformer3DModel
     from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
-    from transformers import Qwen2VLImageProcessorPil
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
     tokenizer = _tokenizer()
     with torch.random.fork_rng(devices=[]):
@@ -71,7 +71,7 @@ def _open_gates(transformer: Any) -> None:
 def _tokenizer() -> Any:
     """A tokenizer with one token per byte."""
     from tokenizers import pre_tokenizers
-    from transformers import Qwen2Tokenizer
+    from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 
     vocabulary = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     options: dict[str, Any] = {"unk_token": None, "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
@@ -81,7 +81,8 @@ def _tokenizer() -> Any:
 
 
 def _text_encoder(tokenizer: Any) -> Any:
-    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+    from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLConfig
+    from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLForConditionalGeneration
 
     ids = {name: tokenizer.convert_tokens_to_ids(name) for name in _SPECIAL}
     config = Qwen3VLConfig(

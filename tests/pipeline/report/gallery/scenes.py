@@ -43,7 +43,8 @@ def write_scenes(
         change: (number of the sample, its facts) -> the facts to write.
         missing: (layer, unit) that are not done; if it is layer `pair`, no layer of the unit is done.
     """
-    config = load_config(None, [f"samples={samples}", f"unit_size={UNIT}", "engine.kind=inline"])
+    settings = [f"samples={samples}", f"unit_size={UNIT}", "source.variants=1", "engine.kind=inline"]
+    config = load_config(None, settings)
     store = LayerStore(str(out))
     plan = plan_build(config, store, lambda _: None, True)
     store.write_file(BUILD, config.model_dump_json().encode())
