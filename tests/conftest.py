@@ -1,6 +1,8 @@
 """Shared fixtures, and the markers of tests (tests/needs). Nothing here needs a network, a GPU or weights."""
 
+import ast
 import re
+from collections import Counter
 from collections.abc import Generator, Iterator
 from functools import cache
 from pathlib import Path
@@ -11,6 +13,9 @@ import pytest
 from tests.needs import NEEDS, ROOT, Log, loads_torch
 
 LOG = Log()
+SECONDS = {"ray": 8.0, "blender": 3.0, "readers": 3.0, "torch": 1.0, "slow": 1.0}
+"""About how long a test takes, by its marker, fixtures included."""
+QUICK_S = 0.05
 USED: dict[tuple[Any, int], dict[str, str]] = {}
 """Of each fixture, by the number of its parameter: what it used when it was set up."""
 OPEN: list[dict[str, str]] = []
@@ -47,23 +52,38 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """In parallel, tests of a module share a process and its fixtures; modules that start Ray share one process.
+    """In parallel, tests of a module share a process and its fixtures; tests that start Ray share one process.
 
-    Some of their tests look for sessions and processes of Ray on this machine.
+    Some of these look for sessions and processes of Ray on this machine. They mostly wait, one after the other, so they
+    start first: see `longest_first`.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class ByModule(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            module = nodeid.partition("::")[0]
-            return "ray" if starts_ray(ROOT / module) else module
+            module, *_, test = nodeid.partition("[")[0].split("::")
+            return "ray" if test in ray_tests(ROOT / module) else module
 
+    config.option.loadscopereorder = False  # it would begin with the modules of most tests
     return ByModule(config, log)
 
 
 @cache
-def starts_ray(module: Path) -> bool:
-    return re.search(r'mark\.ray\b|@needs\(.*"ray"', module.read_text()) is not None
+def ray_tests(module: Path) -> set[str]:
+    """Names of the tests of a module that start Ray; all, if one of its fixtures does."""
+    functions = [node for node in ast.walk(ast.parse(module.read_bytes())) if isinstance(node, ast.FunctionDef)]
+    said = {node.name: " ".join(map(ast.unparse, node.decorator_list)) for node in functions}
+    if any(re.search(r"needs\(.*'ray'", decorators) for decorators in said.values()):
+        return set(said)
+    return {name for name, decorators in said.items() if re.search(r"mark\.ray\b", decorators)}
+
+
+def longest_first(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Tests of Ray, then other modules, the longest first: a long one that began last would keep one process busy."""
+    seconds: Counter[Path] = Counter()
+    for item in items:
+        seconds[item.path] += max([QUICK_S, *(SECONDS.get(mark.name, 0.0) for mark in item.iter_markers())])
+    return sorted(items, key=lambda item: (item.get_closest_marker("ray") is None, -seconds[item.path]))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -100,6 +120,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = {item for item in items if markers_of(item) or item.get_closest_marker("slow")}
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
+    if hasattr(config, "workerinput"):
+        items[:] = longest_first(items)
 
 
 @pytest.hookimpl(wrapper=True)
