@@ -23,7 +23,7 @@ from tests.annotators.scenes import SIDE as SCENE_SIDE
 from tests.annotators.scenes import scenes
 
 SEEDS = st.integers(0, 2**31)
-MANY = settings(max_examples=150, deadline=None)
+MANY = settings(max_examples=100, deadline=None)
 
 
 def texts_of(facts: PairFacts, seed: int = 0, variants: int = 4) -> list[str]:

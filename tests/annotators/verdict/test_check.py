@@ -37,10 +37,10 @@ def outcome(verdict: Verdict, name: str) -> str:
 def test_templates_agree_clause_by_clause():
     """Templates respect the margins of relations, so every clause agrees. Other words must not contradict anything."""
     seen = 0
-    cases = [Case(facts, SCENE_SIDE, SCENE_SIDE) for facts, _ in scenes(120)]
-    cases += [case_of(random_facts(seed)) for seed in range(120)]
+    cases = [Case(facts, SCENE_SIDE, SCENE_SIDE) for facts, _ in scenes(66)]
+    cases += [case_of(random_facts(seed)) for seed in range(66)]
     cases += [
-        case_of(without_poses(random_facts(seed, kind))) for seed in range(40) for kind in ("translate", "rotate")
+        case_of(without_poses(random_facts(seed, kind))) for seed in range(22) for kind in ("translate", "rotate")
     ]
     for case in cases:
         for text in true_of(case):
