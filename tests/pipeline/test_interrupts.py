@@ -31,6 +31,15 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_release(tmp_path_factory.mktemp("release"), 40)
 
 
+@pytest.fixture(scope="module")
+def whole(release: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """An uninterrupted build of it in units of one sample, and the seconds that it took."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    began = time.monotonic()
+    assert spatialdata(*build_arguments(release, out, "unit_size=1")).returncode == 0
+    return out, time.monotonic() - began
+
+
 def interrupted(arguments: list[str], after_s: float, number: signal.Signals) -> tuple[int, str, float]:
     """Exit code and stderr of a command that gets one signal, and the seconds until it ended."""
     env = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
@@ -50,12 +59,10 @@ def interrupted(arguments: list[str], after_s: float, number: signal.Signals) ->
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.slow
-def test_at_any_moment_of_a_build(release: Path, tmp_path: Path, number: signal.Signals):
-    out, whole = tmp_path / "out", tmp_path / "whole"
+def test_at_any_moment_of_a_build(release: Path, whole: tuple[Path, float], tmp_path: Path, number: signal.Signals):
+    out = tmp_path / "out"
     arguments = build_arguments(release, out, "unit_size=1")
-    began = time.monotonic()
-    assert spatialdata(*build_arguments(release, whole, "unit_size=1")).returncode == 0
-    length = time.monotonic() - began
+    finished, length = whole
     # Densely during the start, then over the whole build; each run resumes the one before.
     moments = [0.0, *(0.004 * n for n in range(1, 12)), *(length * n / 12 for n in range(1, 8))]
     for moment in moments:
@@ -66,7 +73,7 @@ def test_at_any_moment_of_a_build(release: Path, tmp_path: Path, number: signal.
         assert "Traceback" not in stderr and "internal error" not in stderr, (moment, stderr)
         assert stderr.splitlines()[-1:] == ["stopped; rerun the command to resume"], (moment, stderr)
     assert spatialdata(*arguments).returncode == 0
-    assert files_of(out / "shards") == files_of(whole / "shards")
+    assert files_of(out / "shards") == files_of(finished / "shards")
 
 
 @pytest.mark.parametrize("after_s", [1.5, 4.0])

@@ -21,7 +21,7 @@ from tests.sources.odd_models import required
 
 
 def planned(out: Path, *settings: str, say: Callable[[str], None] = lambda _: None) -> Plan:
-    overrides = ["engine.kind=inline", "samples=5", "source.variants=2", "render.device=cpu", *settings]
+    overrides = ["engine.kind=inline", "samples=5", "source.variants=1", "render.device=cpu", *settings]
     return plan_build(load_config(None, overrides), LayerStore(str(out)), say, quiet=True)
 
 
