@@ -32,7 +32,7 @@ TWOS: tuple[tuple[EditKind, EditKind], ...] = (
 
 @cache
 def proposals(kinds: tuple[EditKind, EditKind]) -> list[tuple[SceneSpec, SceneSpec]]:
-    found = [propose_two(POOL, kinds, SceneOptions(), (512, 512), seed, a) for seed in range(8) for a in range(5)]
+    found = [propose_two(POOL, kinds, SceneOptions(), (512, 512), seed, a) for seed in range(5) for a in range(5)]
     valid = [specs for specs in found if not isinstance(specs, Rejection)]
     assert len(valid) > 0.4 * len(found)
     return valid
