@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class WeightAverage(Protocol):
     """What a run uses of the EMAModel of diffusers.
 
-    EMAModel declares no return types: to infer them, pyright would read all models of transformers.
+    EMAModel declares no types: to infer them, pyright would read all models of transformers.
     """
 
     shadow_params: "list[Tensor]"
@@ -97,7 +97,7 @@ def start_run(
     run.optimizer = accelerator.prepare(optimizer)
     name = "constant_with_warmup" if config.schedule == "constant" else config.schedule
     run.schedule = get_scheduler(name, optimizer, num_warmup_steps=config.warmup, num_training_steps=config.steps)
-    run.ema = cast(WeightAverage, EMAModel(run.parameters, decay=config.ema)) if config.ema else None
+    run.ema = cast("Any", EMAModel)(run.parameters, decay=config.ema) if config.ema else None
     if checkpoint:
         _restore(run, checkpoint)
     return run
