@@ -8,6 +8,7 @@ from .start import STOPPED, STOPPED_TEXT, end_if_command, work_is_done  # isort:
 
 import io
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -336,6 +337,70 @@ def demo(out: str, overrides: Sequence[str], as_json: bool) -> None:
     from .commands.demo import run_demo
 
     _report(run_demo(out, overrides, quiet=as_json), as_json, lambda _: None)
+
+
+@cli.group()
+def assets() -> None:
+    """Generate models to build scenes from."""
+
+
+@assets.command()
+@click.option("--to", metavar="CACHE", default="", help="Folder of the models; rerun to resume.")
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Models per factory.")
+@click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the first of them.")
+@click.option("--factories", default="", metavar="NAME,...", help="Kinds of objects; default: all of --list.")
+@click.option("--list", "list_only", is_flag=True, help="Show the factories with category and size, and end.")
+@click.option("--texture", type=click.IntRange(64, 4096), default=512, show_default=True, help="Side in pixels.")
+@click.option("--max-triangles", type=click.IntRange(100), default=20000, show_default=True, help="Of a model.")
+@click.option("--cpu-seconds", type=click.IntRange(1), default=180, show_default=True, help="Limit for a model.")
+@click.option("--seconds", type=click.FloatRange(1), default=900, show_default=True, help="Limit for a model.")
+@click.option(
+    "--license",
+    default="cc0",
+    show_default=True,
+    metavar="NAME",
+    help="License under which you publish the models: Infinigen's own does not cover what it generates.",
+)
+@click.option("--jobs", "-j", type=click.IntRange(1), help="Processes; default: one for each core.")
+@click.option("--retry-failed", is_flag=True, help="Try again the models that failed before.")
+@json_option
+def infinigen(
+    to: str,
+    seeds: int,
+    first_seed: int,
+    factories: str,
+    list_only: bool,
+    texture: int,
+    max_triangles: int,
+    cpu_seconds: int,
+    seconds: float,
+    license: str,
+    jobs: int | None,
+    retry_failed: bool,
+    as_json: bool,
+) -> None:
+    """Generate furniture and household objects with Infinigen, for source.kind: models. Runs on CPU cores only."""
+    from ..sources.infinigen.generate import Limits
+    from .commands.assets import list_factories, print_factories, print_infinigen, run_infinigen
+
+    if list_only:
+        _report(list_factories(), as_json, print_factories)
+        return
+    if not to:
+        raise click.UsageError("--to CACHE is missing: the folder of the models")
+    found = run_infinigen(
+        to,
+        _words(factories),
+        range(first_seed, first_seed + seeds),
+        Limits(cpu_seconds, seconds, max_triangles, texture),
+        license=license,
+        jobs=jobs or len(os.sched_getaffinity(0)),
+        retry_failed=retry_failed,
+        quiet=as_json,
+    )
+    _report(found, as_json, print_infinigen)
+    if not found["complete"]:
+        raise SystemExit(1)
 
 
 def _words(text: str) -> tuple[str, ...]:

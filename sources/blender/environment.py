@@ -1,5 +1,5 @@
-"""Blender's Python environment. It is created once on each machine from the inline metadata of the worker script (PEP
-723).
+"""Python environments of scripts that run Blender (bpy). Each is created once on each machine from the inline metadata
+of its script (PEP 723).
 
 `uv run --script` is not used for one reason. The metadata of the bpy wheel names another Python version than its file
 name, so uv considers the wheel incompatible and reinstalls it at every start, while other processes use it. Instead,
@@ -18,29 +18,50 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...shards.errors import BadInput
 from ...shards.extras import install_command
 
+_PYTHON = Path("bin", "python")
+_READY = "ready"
+"""File that is written when an environment is complete."""
 _METADATA = re.compile(r"^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$", re.MULTILINE)
 INSTALL_TIMEOUT_S = 1800.0
-"""The first start on a machine downloads about 360 MB."""
+"""The first start on a machine downloads about 360 MB, that of Infinigen 720 MB."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What runs in an environment, for the messages of errors."""
+
+    name: str
+    otherwise: str = ""
+    """What a user without the environment can do, if anything."""
+
+
+BLENDER = Need("Blender", "name an executable (render.blender: /path)")
 
 
 def requirements(script: Path) -> tuple[str, list[str]]:
     """The Python version and the packages that a script requires in its inline metadata."""
+    content = _metadata(script)
+    return content["requires-python"], content["dependencies"]
+
+
+def _metadata(script: Path) -> dict[str, Any]:
     match = _METADATA.search(script.read_text())
     if match is None:
         raise BadInput(f"{script}: no inline metadata (PEP 723)")
     lines = (line[2:] if line.startswith("# ") else line[1:] for line in match["content"].splitlines())
-    content = tomllib.loads("\n".join(lines))
-    return content["requires-python"], content["dependencies"]
+    return tomllib.loads("\n".join(lines))
 
 
-def find_uv() -> str:
+def find_uv(need: Need = BLENDER) -> str:
     """Path of uv: of the installed package, else on PATH. Raises BadInput if there is neither."""
     try:
         from uv import find_uv_bin
@@ -50,35 +71,62 @@ def find_uv() -> str:
         found = shutil.which("uv")
         if found is None:
             raise BadInput(
-                f"Blender needs uv, which is not installed: run `{install_command('build')}`, or name an executable "
-                "(render.blender: /path)"
+                f"{need.name} needs uv, which is not installed: run `{install_command('build')}`{_or(need)}"
             ) from None
         return found
 
 
-def python_of(script: Path) -> Path:
+def _or(need: Need) -> str:
+    return f", or {need.otherwise}" if need.otherwise else ""
+
+
+def environment_of(script: Path, need: Need = BLENDER) -> tuple[Path, bool]:
+    """The folder of the environment of `script`, and whether it is complete."""
+    python, packages = requirements(script)
+    wanted: list[Any] = [python, packages, sys.platform, platform.machine()]
+    if overrides := _overrides(script):
+        wanted.append(overrides)
+    digest = hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:12]
+    home = cache_folder() / f"{need.name.lower()}-{digest}"
+    return home, (home / _READY).exists() and (home / _PYTHON).exists()
+
+
+def python_of(script: Path, need: Need = BLENDER) -> Path:
     """The Python that can run `script`. Its environment is created if it does not exist.
+
+    `tool.uv.override-dependencies` of the metadata replaces requirements of the packages.
 
     uv looks for the Python version of the script on PATH and downloads it if it is not there, so it may differ from
     the version that runs this.
 
     Raises BadInput, with the message of uv if that fails.
     """
-    python, packages = requirements(script)
-    wanted = json.dumps([python, packages, sys.platform, platform.machine()])
-    home = cache_folder() / f"blender-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
-    interpreter, ready = home / "bin" / "python", home / "ready"
-    if not (ready.exists() and interpreter.exists()):
-        uv = find_uv()
+    home, complete = environment_of(script, need)
+    interpreter = home / _PYTHON
+    if not complete:
+        uv = find_uv(need)
         with _locked(home.with_suffix(".lock")):
-            if not (ready.exists() and interpreter.exists()):
-                need_python = f"put Python {python} on PATH, or let uv download it (uv python install '{python}')"
-                _uv([uv, "venv", "--clear", "--python", python, str(home)], need_python)
-                _uv(
-                    [uv, "pip", "install", "--python", str(interpreter), *packages], "give uv access to a package index"
-                )
-                ready.write_text(wanted)
+            if not environment_of(script, need)[1]:
+                _install(uv, script, home, need)
     return interpreter
+
+
+def _install(uv: str, script: Path, home: Path, need: Need) -> None:
+    python, packages = requirements(script)
+    need_python = f"put Python {python} on PATH, or let uv download it (uv python install '{python}')"
+    _uv([uv, "venv", "--clear", "--python", python, str(home)], need_python, need)
+    overrides: list[str] = []
+    if lines := _overrides(script):
+        file = home / "overrides.txt"
+        file.write_text("\n".join(lines))
+        overrides = ["--overrides", str(file)]
+    command = [uv, "pip", "install", "--python", str(home / _PYTHON), *overrides, *packages]
+    _uv(command, "give uv access to a package index", need)
+    (home / _READY).write_text(json.dumps(packages))
+
+
+def _overrides(script: Path) -> list[str]:
+    return _metadata(script).get("tool", {}).get("uv", {}).get("override-dependencies", [])
 
 
 def clean_environment() -> dict[str, str]:
@@ -119,7 +167,7 @@ def _locked(path: Path) -> Generator[None]:
         yield
 
 
-def _uv(command: list[str], hint: str) -> None:
+def _uv(command: Sequence[str], hint: str, need: Need) -> None:
     try:
         done = subprocess.run(
             command,
@@ -132,12 +180,10 @@ def _uv(command: list[str], hint: str) -> None:
             timeout=INSTALL_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired:
-        raise BadInput(_failed(f"uv {command[1]} took more than {INSTALL_TIMEOUT_S:.0f} s", hint)) from None
+        raise BadInput(_failed(f"uv {command[1]} took more than {INSTALL_TIMEOUT_S:.0f} s", hint, need)) from None
     if done.returncode:
-        raise BadInput(_failed(" | ".join(line.strip() for line in done.stderr.splitlines() if line.strip()), hint))
+        raise BadInput(_failed(" | ".join(line.strip() for line in done.stderr.splitlines() if line.strip()), hint, need))
 
 
-def _failed(why: str, hint: str) -> str:
-    return (
-        f"Blender's Python environment cannot be created: {why}; {hint}, or name an executable (render.blender: /path)"
-    )
+def _failed(why: str, hint: str, need: Need) -> str:
+    return f"{need.name}'s Python environment cannot be created: {why}; {hint}{_or(need)}"

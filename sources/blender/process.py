@@ -1,4 +1,4 @@
-"""Finds, starts, calls and kills the Blender process.
+"""Finds, starts, calls and kills a Blender process.
 
 The process never outlives its client, and a request never takes longer than its timeout. Requests and replies are JSON
 lines. The last lines that Blender prints are kept for error messages.
@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,8 @@ def _exchange() -> LockedFolder:
 class BlenderProcess:
     """A running worker. `close` may be called at any time and more than once."""
 
-    def __init__(self, blender: str, device: str, threads: int) -> None:
-        arguments = command(blender)
+    def __init__(self, arguments: Sequence[str], device: str, threads: int) -> None:
+        """Start the script of `arguments`, such as those of `command`, with one more: its options as JSON."""
         self._folder = _exchange()
         # Temporary files that Blender leaves behind when it is killed are in a folder that `sweep` removes.
         self._temporary = LockedFolder(PREFIX, Path(tempfile.gettempdir()))

@@ -20,7 +20,7 @@ from ...shards.errors import BadInput, WorkerLost
 from ...shards.geometry import F64, matrix3, matrix4
 from ..assets.asset import Asset
 from ..scenes.spec import CameraPose, RenderOptions, SceneSpec, State, to_json
-from .process import BlenderProcess, ProcessDied, ProcessTimeout
+from .process import BlenderProcess, ProcessDied, ProcessTimeout, command
 
 START_TIMEOUT_S = 300.0
 """Timeout for the start of Blender, which takes seconds, or minutes on a busy machine."""
@@ -274,7 +274,7 @@ class Renderer:
         self.close()
         why = log = ""
         for _ in range(MAX_STARTS):
-            process = BlenderProcess(self.options.blender, self.options.device, self.threads)
+            process = BlenderProcess(command(self.options.blender), self.options.device, self.threads)
             try:
                 return self._use_process(process, process.ask("hello", START_TIMEOUT_S))
             except (ProcessDied, ProcessTimeout) as error:

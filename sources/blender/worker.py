@@ -15,12 +15,9 @@ and the worker exits immediately.
 
 import json
 import os
-import queue
-import shutil
 import sys
-import threading
-import time
 import traceback
+from functools import partial
 from pathlib import Path
 
 PROTOCOL = os.fdopen(os.dup(1), "w")
@@ -43,6 +40,7 @@ from .images import measure_image  # noqa: E402
 from .passes import read_passes  # noqa: E402
 from .portrait import portray  # noqa: E402
 from .scene import BrokenAsset, Scene  # noqa: E402
+from .serve import serve  # noqa: E402
 from .visibility import measure_visibility  # noqa: E402
 
 sys.path.remove(ROOT)
@@ -154,35 +152,20 @@ class Worker:
 
 
 def answer(worker: Worker, request: dict) -> dict:
-    """The reply to one request. An error is also a reply."""
-    arguments = {key: value for key, value in request.items() if key not in ("id", "op")}
+    """The fields of the reply to one request. An error is also a reply."""
     try:
-        return {"id": request["id"], **getattr(worker, request["op"])(**arguments)}
+        return getattr(worker, request.pop("op"))(**request)
     except BrokenAsset as error:
-        fields = {"object": error.object, "reason": error.reason, "message": str(error)}
-        return {"id": request["id"], "error": "asset", **fields}
+        return {"error": "asset", "object": error.object, "reason": error.reason, "message": str(error)}
     except NoDevice as error:
-        return {"id": request["id"], "error": "device", "message": str(error)}
+        return {"error": "device", "message": str(error)}
     except Exception as error:
-        return {"id": request["id"], "error": "blender", "message": f"{error!r}\n{traceback.format_exc()}"}
+        return {"error": "blender", "message": f"{error!r}\n{traceback.format_exc()}"}
 
 
 def main() -> None:
-    options = json.loads(sys.argv[sys.argv.index("--") + 1])
-    worker = Worker(**options)
-    requests: queue.SimpleQueue[dict] = queue.SimpleQueue()
-
-    def listen() -> None:
-        """Runs in a thread, so that the end of the client is noticed during a render, too."""
-        for line in sys.stdin:
-            requests.put(json.loads(line))
-        shutil.rmtree(worker.folder, ignore_errors=True)
-        os._exit(0)
-
-    threading.Thread(target=listen, daemon=True).start()
-    while True:
-        reply = answer(worker, requests.get()) | {"cpu_s": time.process_time()}
-        print(json.dumps(reply), file=PROTOCOL, flush=True)
+    worker = Worker(**json.loads(sys.argv[sys.argv.index("--") + 1]))
+    serve(worker.folder, PROTOCOL, partial(answer, worker))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Furniture and household objects that Infinigen generates: a folder of models that source `models` reads."""
