@@ -44,6 +44,7 @@ FLOORS = {
         "edits blender",
         "rendered survey",
         "objaverse models",
+        "infinigen",
     ),
 }
 """Of the folders and files of a package, the lowest first: each may import those of lower floors."""
@@ -164,6 +165,7 @@ def modules(package: str) -> list[str]:
         name
         for name in names
         if (name.startswith(("sources.blender.", "pipeline.engine.ray_")) and name not in CLIENTS)
+        or name in ("sources.infinigen.baking", "sources.infinigen.worker")
         or name.endswith(".nets")
     ]
     return [name for name in names if name not in aside]

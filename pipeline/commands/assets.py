@@ -13,7 +13,7 @@ from ...shards.licenses import LICENSES
 from ...shards.options import nearest
 from ...sources.infinigen.cache import RECORDS, AssetCache, AssetRecord, AssetTerms
 from ...sources.infinigen.factories import FACTORIES, LEFT_OUT, choose_factories
-from ...sources.infinigen.generate import DOWNLOAD, VERSION, Limits, Task, generate, is_installed
+from ...sources.infinigen.generate import DOWNLOAD, VERSION, Limits, Task, generate, is_installed, worker_command
 from ..engine.progress_table import cost, duration, plural
 from ..interrupts import interruptible
 from ..terminal import say, terminal
@@ -88,8 +88,9 @@ def run_infinigen(
         made: list[AssetRecord] = []
         if todo:
             _announce(len(todo), len(wanted), quiet)
+            command = worker_command()
             with _Progress(len(todo), quiet) as progress:
-                for ended in generate(cache, todo, limits, jobs):
+                for ended in generate(command, cache, todo, limits, jobs):
                     if ended is not None:
                         task, record = ended
                         made.append(cache.add(task.factory, record, terms))

@@ -182,7 +182,9 @@ def _uv(command: Sequence[str], hint: str, need: Need) -> None:
     except subprocess.TimeoutExpired:
         raise BadInput(_failed(f"uv {command[1]} took more than {INSTALL_TIMEOUT_S:.0f} s", hint, need)) from None
     if done.returncode:
-        raise BadInput(_failed(" | ".join(line.strip() for line in done.stderr.splitlines() if line.strip()), hint, need))
+        raise BadInput(
+            _failed(" | ".join(line.strip() for line in done.stderr.splitlines() if line.strip()), hint, need)
+        )
 
 
 def _failed(why: str, hint: str, need: Need) -> str:

@@ -4,6 +4,7 @@
 import json
 import os
 import queue
+import resource
 import shutil
 import sys
 import threading
@@ -35,3 +36,10 @@ def serve(folder: Path, replies: TextIO, answer: Callable[[dict], dict]) -> None
         reply = {"id": request.pop("id"), **answer(request), "cpu_s": time.process_time()}
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
+
+
+def limit_cpu_time(seconds: int) -> None:
+    """Let the process be killed (SIGXCPU) when it takes more CPU time from now on, also inside of Blender."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + seconds + 1, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no core file

@@ -6,6 +6,8 @@ material: the bake measures the color of what scatters light, which metal and gl
 """
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import bpy
 import numpy as np
@@ -28,7 +30,7 @@ WITHOUT_COLOR = (
 """Shaders whose color a bake of the diffuse color does not have."""
 
 
-def bake(obj, size: int) -> None:
+def bake(obj: Any, size: int) -> None:
     """Replace the materials of a mesh object by materials of baked images.
 
     Args:
@@ -49,13 +51,13 @@ def bake(obj, size: int) -> None:
         slot.material = _material(slot.material.name, images, values)
 
 
-def select_only(obj) -> None:
+def select_only(obj: Any) -> None:
     bpy.ops.object.select_all(action="DESELECT")
     obj.select_set(True)
     bpy.context.view_layer.objects.active = obj
 
 
-def _own_materials(obj) -> None:
+def _own_materials(obj: Any) -> None:
     """Give the object copies of its materials, because baking changes them."""
     if not obj.material_slots:
         obj.data.materials.append(None)
@@ -64,7 +66,7 @@ def _own_materials(obj) -> None:
         slot.material.use_nodes = True
 
 
-def _trees(tree, seen: set):
+def _trees(tree: Any, seen: set) -> Iterator[Any]:
     """A node tree and those of its groups, each once over all calls that share `seen`."""
     if tree in seen:
         return
@@ -75,7 +77,7 @@ def _trees(tree, seen: set):
             yield from _trees(node.node_tree, seen)
 
 
-def _constants(material) -> dict:
+def _constants(material: Any) -> dict:
     """Means of metalness and transmission over the shaders of a material, and its emission."""
     metallic, transmission, emission = [], [], None
     for tree in _trees(material.node_tree, set()):
@@ -97,7 +99,7 @@ def _constants(material) -> dict:
     }
 
 
-def _make_diffuse(tree) -> None:
+def _make_diffuse(tree: Any) -> None:
     """Let every shader of a tree scatter its color, so that a bake of the diffuse color has it."""
     for node in list(tree.nodes):
         if node.type == "BSDF_PRINCIPLED":
@@ -117,7 +119,7 @@ def _make_diffuse(tree) -> None:
                 tree.links.new(diffuse.outputs[0], link.to_socket)
 
 
-def _unwrap(obj) -> None:
+def _unwrap(obj: Any) -> None:
     """Add a UV layer `baked` without overlaps. The materials still use the one that they were made for."""
     layers = obj.data.uv_layers
     if len(layers) >= MAX_UV_LAYERS:
@@ -134,7 +136,7 @@ def _unwrap(obj) -> None:
     bpy.ops.object.mode_set(mode="OBJECT")
 
 
-def _bake_image(obj, kind: str, size: int):
+def _bake_image(obj: Any, kind: str, size: int) -> Any:
     scene = bpy.context.scene
     scene.render.engine, scene.cycles.device, scene.cycles.samples = "CYCLES", "CPU", 1
     scene.cycles.use_denoising = False
@@ -154,13 +156,13 @@ def _bake_image(obj, kind: str, size: int):
     return image
 
 
-def _material(name: str, images: dict, constants: dict):
+def _material(name: str, images: dict, constants: dict) -> Any:
     material = bpy.data.materials.new(name[:40])
     material.use_nodes = True
     tree = material.node_tree
     shader = tree.nodes["Principled BSDF"]
 
-    def color_of(kind: str):
+    def color_of(kind: str) -> Any:
         node = tree.nodes.new("ShaderNodeTexImage")
         node.image = images[kind]
         return node.outputs[0]

@@ -75,7 +75,12 @@ class AssetCache:
         """
         self.root = root
         self._file = _open_records(root)
-        self.records = _read_records(self._file, root / RECORDS)
+        try:
+            self.records = read_records(root)
+        except BadInput:
+            self._file.close()
+            raise
+        _remove_partial_line(root / RECORDS)
         shutil.rmtree(root / _UNFINISHED, ignore_errors=True)
         (root / _UNFINISHED).mkdir()
 
@@ -166,7 +171,7 @@ def _open_records(root: Path) -> TextIO:
         root.mkdir(parents=True, exist_ok=True)
         if not file.exists() and (others := sorted(path.name for path in root.iterdir())):
             raise BadInput(f"--to {root}: holds other files ({others[0]}); give a new folder")
-        opened = file.open("a+", encoding="utf-8")
+        opened = file.open("a", encoding="utf-8")
     except OSError as error:
         raise BadInput(f"--to {root} cannot be used ({error.strerror}); give a folder that can be written") from None
     try:
@@ -177,18 +182,24 @@ def _open_records(root: Path) -> TextIO:
     return opened
 
 
-def _read_records(file: TextIO, path: Path) -> dict[tuple[str, int], AssetRecord]:
-    """The last record of each asset. A line that was not written to its end is removed."""
-    file.seek(0)
-    text = file.read()
-    whole, newline, _ = text.rpartition("\n")
-    if len(whole + newline) < len(text):
-        os.truncate(path, len((whole + newline).encode()))
+def read_records(root: Path) -> dict[tuple[str, int], AssetRecord]:
+    """The last record of each asset, by factory and seed, without a line that was not written to its end.
+
+    Raises BadInput for a line that is not a record.
+    """
+    path = root / RECORDS
     found: dict[tuple[str, int], AssetRecord] = {}
-    for number, line in enumerate(whole.splitlines(), 1):
+    for number, line in enumerate(path.read_text("utf-8").rpartition("\n")[0].splitlines(), 1):
         try:
             record = _RECORD.validate_json(line)
         except ValidationError:
             raise BadInput(f"{path}:{number}: not a record of an asset; remove the line") from None
         found[record.factory, record.seed] = record
     return found
+
+
+def _remove_partial_line(path: Path) -> None:
+    data = path.read_bytes()
+    whole = data.rpartition(b"\n")
+    if whole[2]:
+        os.truncate(path, len(data) - len(whole[2]))

@@ -29,7 +29,7 @@ class Factory:
 _TABLE: Final = """
 seating.BedFactory               bed             0
 seating.ChairFactory             chair           0
-seating.BarChairFactory          bar chair       0
+seating.BarChairFactory          barstool
 seating.OfficeChairFactory       office chair    0
 seating.ArmChairFactory          armchair        0
 seating.SofaFactory              sofa            0
@@ -82,7 +82,6 @@ table_decorations.BookStackFactory stack of books
 table_decorations.BookColumnFactory row of books
 table_decorations.VaseFactory    vase
 decor.AquariumTankFactory        aquarium
-elements.NatureShelfTrinketsFactory ornament
 elements.RackFactory             pallet rack
 elements.PalletFactory           pallet
 wall_decorations.BalloonFactory  balloon
@@ -112,6 +111,7 @@ LEFT_OUT: Final[Mapping[str, str]] = MappingProxyType(
     {
         "TVFactory": "its screen is a light, which bakes to a gray area",
         "MonitorFactory": "its screen is a light, which bakes to a gray area",
+        "NatureShelfTrinketsFactory": "it makes animals from shapes that are data of Infinigen, not computed",
     }
 )
 """Factories that users may expect, and why they are not used."""

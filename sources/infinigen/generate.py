@@ -57,26 +57,34 @@ def is_installed() -> bool:
     return environment_of(SCRIPT, INFINIGEN)[1]
 
 
+def worker_command() -> list[str]:
+    """The command line of a process that runs Infinigen. Its environment is created if it does not exist.
+
+    Raises BadInput, with the message of uv if that fails.
+    """
+    return [str(python_of(SCRIPT, INFINIGEN)), "-I", str(SCRIPT), "--"]
+
+
 def generate(
-    cache: AssetCache, tasks: Sequence[Task], limits: Limits, jobs: int, wake_s: float = 0.5
+    command: Sequence[str], cache: AssetCache, tasks: Sequence[Task], limits: Limits, jobs: int, wake_s: float = 0.5
 ) -> Generator[tuple[Task, AssetRecord] | None]:
     """Generate assets into files of `AssetCache.unfinished`.
 
     Args:
+        command: of `worker_command`.
         jobs: processes, each with one thread.
 
     Yields:
         A task and how it ended, in the order in which they end; None at least every `wake_s` seconds.
 
     Raises:
-        BadInput: the environment of Infinigen cannot be created, or Infinigen does not start.
+        BadInput: Infinigen does not start.
     """
-    python = python_of(SCRIPT, INFINIGEN)
     left: queue.SimpleQueue[Task] = queue.SimpleQueue()
     for task in tasks:
         left.put(task)
     ended: queue.SimpleQueue[tuple[Task, AssetRecord] | BaseException] = queue.SimpleQueue()
-    makers = [_Maker(python, cache, left, ended, limits) for _ in range(min(jobs, len(tasks)))]
+    makers = [_Maker(command, cache, left, ended, limits) for _ in range(min(jobs, len(tasks)))]
     try:
         for maker in makers:
             maker.start()
@@ -101,14 +109,14 @@ class _Maker:
 
     def __init__(
         self,
-        python: Path,
+        command: Sequence[str],
         cache: AssetCache,
         tasks: "queue.SimpleQueue[Task]",
         ended: "queue.SimpleQueue[tuple[Task, AssetRecord] | BaseException]",
         limits: Limits,
     ) -> None:
-        self._command = [str(python), "-I", str(SCRIPT), "--"]
-        self._cache, self._tasks, self._ended, self._limits = cache, tasks, ended, limits
+        self._command, self._cache = command, cache
+        self._tasks, self._ended, self._limits = tasks, ended, limits
         self._process: BlenderProcess | None = None
         self._made = 0
         self._stopping = threading.Event()

@@ -20,6 +20,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 PROTOCOL = os.fdopen(os.dup(1), "w")
 """The real standard output, only for replies. Blender and Infinigen print to descriptor 1."""
@@ -28,7 +29,6 @@ HERE = Path(__file__).resolve().parent
 sys.path[:] = [entry for entry in sys.path if entry and Path(entry).resolve() != HERE]
 
 import importlib  # noqa: E402
-import resource  # noqa: E402
 import tempfile  # noqa: E402
 import traceback  # noqa: E402
 
@@ -41,7 +41,7 @@ from mathutils import Matrix  # noqa: E402
 ROOT = str(HERE.parents[1] if (HERE.parents[1] / "spatialdata_builder.py").is_file() else HERE.parents[2])
 __package__ = "spatialdata_builder.sources.infinigen"
 sys.path.append(ROOT)
-from ..blender.serve import serve  # noqa: E402
+from ..blender.serve import limit_cpu_time, serve  # noqa: E402
 from .baking import bake, select_only  # noqa: E402
 
 sys.path.remove(ROOT)
@@ -92,8 +92,7 @@ class Worker:
             scale: meters per unit of Infinigen.
         """
         began = time.process_time()
-        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-        resource.setrlimit(resource.RLIMIT_CPU, (int(began) + limit_cpu_s + 1, hard))
+        limit_cpu_time(limit_cpu_s)
         if self.threads:
             bpy.context.scene.render.threads_mode, bpy.context.scene.render.threads = "FIXED", self.threads
         obj = one_mesh(spawn(module, factory, seed))
@@ -123,7 +122,7 @@ class Worker:
         }
 
 
-def spawn(module: str, factory: str, seed: int):
+def spawn(module: str, factory: str, seed: int) -> Any:
     """The object, which may have children, that a factory makes from a seed."""
     from infinigen.core.util import blender as butil
     from infinigen.core.util.math import FixedSeed
@@ -138,7 +137,7 @@ def spawn(module: str, factory: str, seed: int):
     return asset
 
 
-def one_mesh(asset):
+def one_mesh(asset: Any) -> Any:
     """The asset and its children as one mesh object, with modifiers and transforms applied."""
     bpy.context.view_layer.update()
     parts = [part for part in (asset, *asset.children_recursive) if part.type in PARTS and not part.hide_render]
@@ -173,7 +172,7 @@ def one_mesh(asset):
     return bpy.context.view_layer.objects.active
 
 
-def _realize_instances(group) -> None:
+def _realize_instances(group: Any) -> None:
     """Make instances, which conversion to a mesh drops, a part of the geometry that a node group returns."""
     output = next((node for node in group.nodes if node.type == "GROUP_OUTPUT"), None)
     if output and output.inputs and output.inputs[0].links and output.inputs[0].type == "GEOMETRY":
@@ -183,8 +182,12 @@ def _realize_instances(group) -> None:
         group.links.new(realize.outputs[0], output.inputs[0])
 
 
-def place(obj, scale: float) -> np.ndarray:
-    """Scale the object and put the middle of its bottom at the origin. Returns width (x), depth (y) and height (z), meters."""
+def place(obj: Any, scale: float) -> np.ndarray:
+    """Scale the object and put the middle of its bottom at the origin.
+
+    Returns:
+        Width (x), depth (y) and height (z), meters.
+    """
     points = np.empty(len(obj.data.vertices) * 3, np.float32)
     obj.data.vertices.foreach_get("co", points)
     low, high = points.reshape(-1, 3).min(0), points.reshape(-1, 3).max(0)
@@ -193,12 +196,12 @@ def place(obj, scale: float) -> np.ndarray:
     return scale * (high - low)
 
 
-def triangles(obj) -> int:
+def triangles(obj: Any) -> int:
     obj.data.calc_loop_triangles()
     return len(obj.data.loop_triangles)
 
 
-def reduce(obj, share: float) -> None:
+def reduce(obj: Any, share: float) -> None:
     """Keep this share of the triangles."""
     modifier = obj.modifiers.new("reduce", "DECIMATE")
     modifier.ratio = share
@@ -206,7 +209,7 @@ def reduce(obj, share: float) -> None:
     bpy.ops.object.modifier_apply(modifier=modifier.name)
 
 
-def smooth(obj) -> None:
+def smooth(obj: Any) -> None:
     """Smooth shading between faces at small angles. It looks better on reduced meshes, and files share vertices."""
     select_only(obj)
     bpy.ops.object.shade_smooth_by_angle(angle=np.deg2rad(SMOOTH_DEG))
@@ -223,7 +226,6 @@ def answer(worker: Worker, request: dict) -> dict:
 
 
 def main() -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a process above its limit of CPU time leaves no core file
     worker = Worker(**json.loads(sys.argv[sys.argv.index("--") + 1]))
     serve(worker.folder, PROTOCOL, partial(answer, worker))
 

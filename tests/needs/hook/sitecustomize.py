@@ -11,7 +11,7 @@ LOG = os.environ.get("SPATIALDATA_NEEDS_LOG", os.devnull)
 HERE = os.path.dirname(__file__)  # noqa: PTH120  # pathlib would slow the start of every child
 MODULES = {"torch": "torch", "moto": "s3", "playwright": "browser", "vllm": "vllm"}
 COMMANDS = {
-    r"/spatialdata/blender-\w+/bin/python -I": "blender",
+    r"/spatialdata/(blender|infinigen)-\w+/bin/python -I": "blender",
     r"/gcs_server ": "ray",
     r"/\.venv-readers/": "readers",
     r"/\.venv-vllm/": "vllm",
