@@ -36,7 +36,7 @@ _ROLES: Final[Mapping[Role, frozenset[str]]] = MappingProxyType(
         ),
         "seat": _words(
             """chair, armchair, recliner, sofa, couch, loveseat, love seat, settee, futon, chaise longue, bench, pew,
-            stool, footstool, hassock, ottoman, pouf, bed, crib, cot, mattress, cushion, pillow, swing"""
+            stool, barstool, footstool, hassock, ottoman, pouf, bed, crib, cot, mattress, cushion, pillow, swing"""
         ),
         "container": _words(
             """bowl, dish, plate, platter, saucer, ashtray, basket, hamper, crate, box, carton, bucket, pail, tub,

@@ -54,7 +54,7 @@ _BY_EXTENT: Final[Mapping[float, str]] = {
     "bench small, hood, trolley",
     0.8: "chair, armchair, cushion chair, toilet, umbrella, sword, axe, rifle, gun, shovel, barrel, fireplug, bow, "
     "guitar, trumpet, violin, mailbox, nightstand, end table, high chair, scooter, trousers, jeans, jacket, dress, "
-    "coat, baseball bat, crowbar, cane, arrow, katana, mirror",
+    "coat, baseball bat, crowbar, cane, arrow, katana, mirror, barstool",
     1.0: "desk chair, office chair, stove, furnace, washing machine, dishwasher, baby bed, ladder small, crutch, "
     "golf club, rack, cart, island, counter, vanity, locker",
     1.3: "table, desk, coffee table, dresser, cabinet, dining table, rocking chair, workbench, seesaw, cupboard, "

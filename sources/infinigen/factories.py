@@ -47,7 +47,7 @@ shelves.CellShelfFactory         shelf           0
 shelves.TVStandFactory           tv stand        0
 shelves.TriangleShelfFactory     shelf           0
 shelves.SimpleDeskFactory        desk            0
-shelves.SidetableDeskFactory     nightstand      0
+shelves.SidetableDeskFactory     side table      0
 shelves.SingleCabinetFactory     cabinet         0
 shelves.KitchenCabinetFactory    kitchen cabinet 0
 shelves.KitchenIslandFactory     kitchen island  0
@@ -63,7 +63,7 @@ tableware.BowlFactory            bowl
 tableware.CanFactory             can
 tableware.CupFactory             cup
 tableware.FoodBagFactory         snack bag
-tableware.FoodBoxFactory         food box
+tableware.FoodBoxFactory         food package
 tableware.FruitContainerFactory  fruit bowl
 tableware.JarFactory             jar
 tableware.PanFactory             pan

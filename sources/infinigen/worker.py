@@ -33,6 +33,7 @@ import tempfile  # noqa: E402
 import traceback  # noqa: E402
 
 os.environ["BLENDER_USER_RESOURCES"] = tempfile.gettempdir()  # not the add-ons and settings of the user
+import bmesh  # noqa: E402
 import bpy  # noqa: E402
 import numpy as np  # noqa: E402
 from mathutils import Matrix  # noqa: E402
@@ -49,6 +50,14 @@ sys.path.remove(ROOT)
 SMOOTH_DEG = 30.0
 """Edges between faces that differ less are smooth."""
 PARTS = ("MESH", "CURVE", "SURFACE", "FONT")
+
+
+REDUCTIONS = 4
+WELD_M = 1e-4
+
+
+class TooComplex(Exception):
+    """A mesh that cannot be reduced to its limit of triangles."""
 
 
 class NoGeometry(Exception):
@@ -98,8 +107,7 @@ class Worker:
         obj = one_mesh(spawn(module, factory, seed))
         size = place(obj, scale)
         made_triangles = triangles(obj)
-        if made_triangles > max_triangles:
-            reduce(obj, max_triangles / made_triangles)
+        reduce(obj, max_triangles)
         smooth(obj)
         bake(obj, texture)
         select_only(obj)
@@ -201,12 +209,28 @@ def triangles(obj: Any) -> int:
     return len(obj.data.loop_triangles)
 
 
-def reduce(obj: Any, share: float) -> None:
-    """Keep this share of the triangles."""
-    modifier = obj.modifiers.new("reduce", "DECIMATE")
-    modifier.ratio = share
-    bpy.context.view_layer.objects.active = obj
-    bpy.ops.object.modifier_apply(modifier=modifier.name)
+def reduce(obj: Any, limit: int) -> None:
+    """Reduce the mesh to at most `limit` triangles. Raises TooComplex where that is not possible."""
+    for _ in range(REDUCTIONS):
+        if (count := triangles(obj)) <= limit:
+            return
+        modifier = obj.modifiers.new("reduce", "DECIMATE")
+        modifier.ratio = limit / count
+        bpy.context.view_layer.objects.active = obj
+        bpy.ops.object.modifier_apply(modifier=modifier.name)
+        if triangles(obj) > limit:
+            weld(obj)  # triangles with edges of their own resist reduction
+    if (count := triangles(obj)) > limit:
+        raise TooComplex(f"{count} triangles after reduction, at most {limit} (--max-triangles)")
+
+
+def weld(obj: Any) -> None:
+    """Merge vertices that are closer than `WELD_M`."""
+    mesh = bmesh.new()
+    mesh.from_mesh(obj.data)
+    bmesh.ops.remove_doubles(mesh, verts=mesh.verts, dist=WELD_M)
+    mesh.to_mesh(obj.data)
+    mesh.free()
 
 
 def smooth(obj: Any) -> None:
@@ -221,6 +245,8 @@ def answer(worker: Worker, request: dict) -> dict:
         return getattr(worker, request.pop("op"))(**request)
     except NoGeometry as error:
         return {"error": "no_geometry", "message": str(error)}
+    except TooComplex as error:
+        return {"error": "too_complex", "message": str(error)}
     except Exception as error:
         return {"error": "failed", "message": f"{error!r}\n{traceback.format_exc()}"}
 
