@@ -21,94 +21,93 @@ class Factory:
     front_deg: float | None
     """Direction of the front, degrees about z from +x; None where the object has none."""
     scale: float
-    """Meters of the object per unit of Infinigen: 1, but for fruit."""
+    """Meters per unit of Infinigen: 1, but for fruit and appliances, which it makes too large."""
     size_m: tuple[float, float, float]
-    """Width (x), depth (y) and height (z) of the object of seed 0."""
+    """Width (x), depth (y) and height (z) of one of its objects. Others differ."""
 
 
 _TABLE: Final = """
-seating.BedFactory               bed             0
-seating.ChairFactory             chair           0
-seating.BarChairFactory          barstool
-seating.OfficeChairFactory       office chair    0
-seating.ArmChairFactory          armchair        0
-seating.SofaFactory              sofa            0
-seating.PillowFactory            pillow
-seating.MattressFactory          mattress
-tables.TableDiningFactory        dining table
-tables.CoffeeTableFactory        coffee table
-tables.SideTableFactory          side table
-tables.TableCocktailFactory      cocktail table
-lamp.DeskLampFactory             desk lamp
-lamp.FloorLampFactory            floor lamp
-shelves.SimpleBookcaseFactory    bookcase        0
-shelves.LargeShelfFactory        bookshelf       0
-shelves.CellShelfFactory         shelf           0
-shelves.TVStandFactory           tv stand        0
-shelves.TriangleShelfFactory     shelf           0
-shelves.SimpleDeskFactory        desk            0
-shelves.SidetableDeskFactory     side table      0
-shelves.SingleCabinetFactory     cabinet         0
-shelves.KitchenCabinetFactory    kitchen cabinet 0
-shelves.KitchenIslandFactory     kitchen island  0
-appliances.MicrowaveFactory      microwave oven  0
-appliances.OvenFactory           oven            0
-appliances.DishwasherFactory     dishwasher      0
-appliances.BeverageFridgeFactory fridge          0
-bathroom.ToiletFactory           toilet          0
-bathroom.BathtubFactory          bathtub
-bathroom.StandingSinkFactory     sink            0
-tableware.BottleFactory          bottle
-tableware.BowlFactory            bowl
-tableware.CanFactory             can
-tableware.CupFactory             cup
-tableware.FoodBagFactory         snack bag
-tableware.FoodBoxFactory         food package
-tableware.FruitContainerFactory  fruit bowl
-tableware.JarFactory             jar
-tableware.PanFactory             pan
-tableware.PotFactory             pot
-tableware.PlateFactory           plate
-tableware.WineglassFactory       wine glass
-tableware.ForkFactory            fork
-tableware.KnifeFactory           knife
-tableware.SpoonFactory           spoon
-tableware.SpatulaFactory         spatula
-tableware.ChopsticksFactory      pair of chopsticks
-tableware.PlantContainerFactory  potted plant
-tableware.LargePlantContainerFactory potted plant
-table_decorations.BookFactory    book
-table_decorations.BookStackFactory stack of books
-table_decorations.BookColumnFactory row of books
-table_decorations.VaseFactory    vase
-decor.AquariumTankFactory        aquarium
-elements.RackFactory             pallet rack
-elements.PalletFactory           pallet
-wall_decorations.BalloonFactory  balloon
-clothes.TowelFactory             towel
-clothes.BlanketFactory           blanket
-clothes.ShirtFactory             shirt
-clothes.PantsFactory             trousers
-small_plants.SnakePlantFactory   snake plant
-small_plants.SpiderPlantFactory  spider plant
-small_plants.SucculentFactory    succulent
-small_plants.FernFactory         fern
-cactus.GlobularCactusFactory     cactus
-cactus.ColumnarCactusFactory     cactus
-mushroom.MushroomFactory         mushroom
-fruits.FruitFactoryApple         apple
-fruits.FruitFactoryPineapple     pineapple
-fruits.FruitFactoryStrawberry    strawberry
-fruits.FruitFactoryStarfruit     starfruit
-fruits.FruitFactoryDurian        durian
-fruits.FruitFactoryCoconuthairy  coconut
-fruits.FruitFactoryBlackberry    blackberry
-organizer.BasketBaseFactory      basket
-organizer.PlateRackBaseFactory   plate rack
+seating.BedFactory                    0  1      0.00  0.00  0.00  bed
+seating.ChairFactory                  0  1      0.57  0.58  0.92  chair
+seating.BarChairFactory               -  1      0.48  0.48  1.03  barstool
+seating.OfficeChairFactory            0  1      0.56  0.55  1.29  office chair
+seating.ArmChairFactory               0  1      1.40  1.04  0.89  armchair
+seating.SofaFactory                   0  1      1.44  2.31  0.90  sofa
+seating.PillowFactory                 -  1      0.57  0.42  0.25  pillow
+seating.MattressFactory               -  1      1.38  2.27  0.28  mattress
+tables.TableDiningFactory             -  1      1.17  1.07  0.74  dining table
+tables.CoffeeTableFactory             -  1      1.30  0.84  0.46  coffee table
+tables.SideTableFactory               -  1      0.62  0.62  0.58  side table
+tables.TableCocktailFactory           -  1      0.69  0.69  1.36  cocktail table
+lamp.DeskLampFactory                  -  1      0.28  0.28  0.53  desk lamp
+lamp.FloorLampFactory                 -  1      0.28  0.28  1.59  floor lamp
+shelves.SimpleBookcaseFactory         0  1      0.40  0.57  0.83  bookcase
+shelves.LargeShelfFactory             0  1      0.35  0.88  1.71  bookshelf
+shelves.CellShelfFactory              0  1      0.38  1.82  1.39  shelf
+shelves.TVStandFactory                0  1      0.38  1.82  0.52  tv stand
+shelves.TriangleShelfFactory          0  1      0.36  0.35  0.63  shelf
+shelves.SimpleDeskFactory             0  1      0.75  1.18  0.73  desk
+shelves.SidetableDeskFactory          0  1      0.48  0.48  0.50  side table
+shelves.SingleCabinetFactory          0  1      0.36  0.62  1.55  cabinet
+shelves.KitchenCabinetFactory         0  1      0.35  3.39  1.06  kitchen cabinet
+appliances.MicrowaveFactory           0  0.65   0.42  0.58  0.27  microwave oven
+appliances.OvenFactory                0  0.6    0.85  0.62  0.98  oven
+appliances.DishwasherFactory          0  0.6    0.80  0.62  0.71  dishwasher
+appliances.BeverageFridgeFactory      0  0.6    0.80  0.62  0.71  fridge
+bathroom.ToiletFactory                0  1      0.00  0.00  0.00  toilet
+bathroom.BathtubFactory               -  1      0.00  0.00  0.00  bathtub
+bathroom.StandingSinkFactory          0  1      0.00  0.00  0.00  sink
+tableware.BottleFactory               -  1      0.00  0.00  0.00  bottle
+tableware.BowlFactory                 -  1      0.00  0.00  0.00  bowl
+tableware.CanFactory                  -  1      0.00  0.00  0.00  can
+tableware.CupFactory                  -  1      0.00  0.00  0.00  cup
+tableware.FoodBagFactory              -  1      0.00  0.00  0.00  snack bag
+tableware.FoodBoxFactory              -  1      0.00  0.00  0.00  food package
+tableware.FruitContainerFactory       -  1      0.00  0.00  0.00  fruit bowl
+tableware.JarFactory                  -  1      0.00  0.00  0.00  jar
+tableware.PanFactory                  -  1      0.00  0.00  0.00  pan
+tableware.PotFactory                  -  1      0.00  0.00  0.00  pot
+tableware.PlateFactory                -  1      0.00  0.00  0.00  plate
+tableware.WineglassFactory            -  1      0.00  0.00  0.00  wine glass
+tableware.ForkFactory                 -  1      0.00  0.00  0.00  fork
+tableware.KnifeFactory                -  1      0.00  0.00  0.00  knife
+tableware.SpoonFactory                -  1      0.00  0.00  0.00  spoon
+tableware.SpatulaFactory              -  1      0.00  0.00  0.00  spatula
+tableware.ChopsticksFactory           -  1      0.00  0.00  0.00  pair of chopsticks
+tableware.PlantContainerFactory       -  1      0.00  0.00  0.00  potted plant
+tableware.LargePlantContainerFactory  -  1      0.00  0.00  0.00  potted plant
+table_decorations.BookFactory         -  1      0.00  0.00  0.00  book
+table_decorations.BookStackFactory    -  1      0.00  0.00  0.00  stack of books
+table_decorations.BookColumnFactory   -  1      0.00  0.00  0.00  row of books
+table_decorations.VaseFactory         -  1      0.00  0.00  0.00  vase
+decor.AquariumTankFactory             -  1      0.00  0.00  0.00  aquarium
+elements.RackFactory                  -  1      0.00  0.00  0.00  pallet rack
+elements.PalletFactory                -  1      0.00  0.00  0.00  pallet
+wall_decorations.BalloonFactory       -  1      0.00  0.00  0.00  balloon
+clothes.TowelFactory                  -  1      0.00  0.00  0.00  towel
+clothes.ShirtFactory                  -  1      0.00  0.00  0.00  shirt
+clothes.PantsFactory                  -  1      0.00  0.00  0.00  trousers
+small_plants.SnakePlantFactory        -  1      0.00  0.00  0.00  snake plant
+small_plants.SpiderPlantFactory       -  1      0.00  0.00  0.00  spider plant
+small_plants.SucculentFactory         -  1      0.00  0.00  0.00  succulent
+small_plants.FernFactory              -  1      0.00  0.00  0.00  fern
+cactus.GlobularCactusFactory          -  1      0.00  0.00  0.00  cactus
+cactus.ColumnarCactusFactory          -  1      0.00  0.00  0.00  cactus
+mushroom.MushroomFactory              -  1      0.00  0.00  0.00  mushroom
+fruits.FruitFactoryApple              -  0.045  0.00  0.00  0.00  apple
+fruits.FruitFactoryPineapple          -  1      0.00  0.00  0.00  pineapple
+fruits.FruitFactoryStrawberry         -  1      0.00  0.00  0.00  strawberry
+fruits.FruitFactoryStarfruit          -  1      0.00  0.00  0.00  starfruit
+fruits.FruitFactoryDurian             -  1      0.00  0.00  0.00  durian
+fruits.FruitFactoryCoconuthairy       -  1      0.00  0.00  0.00  coconut
+fruits.FruitFactoryBlackberry         -  1      0.00  0.00  0.00  blackberry
+organizer.BasketBaseFactory           -  1      0.00  0.00  0.00  basket
+organizer.PlateRackBaseFactory        -  1      0.00  0.00  0.00  plate rack
 """
-"""Module and name; category; direction of the front."""
+"""Module and name; front, scale, size and category as in `Factory`."""
 LEFT_OUT: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "KitchenIslandFactory": "its islands are up to 5 m long",
         "TVFactory": "its screen is a light, which bakes to a gray area",
         "MonitorFactory": "its screen is a light, which bakes to a gray area",
         "NatureShelfTrinketsFactory": "it makes animals from shapes that are data of Infinigen, not computed",
@@ -118,10 +117,10 @@ LEFT_OUT: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def _read(line: str) -> Factory:
-    place, *words = line.split()
+    place, front, scale, x, y, z, *category = line.split()
     module, name = place.split(".")
-    front = float(words.pop()) if words[-1].isdigit() else None
-    return Factory(name, module, " ".join(words), front, 1.0, (0.0, 0.0, 0.0))
+    front_deg = None if front == "-" else float(front)
+    return Factory(name, module, " ".join(category), front_deg, float(scale), (float(x), float(y), float(z)))
 
 
 FACTORIES: Final[Mapping[str, Factory]] = MappingProxyType(

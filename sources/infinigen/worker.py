@@ -33,7 +33,6 @@ import tempfile  # noqa: E402
 import traceback  # noqa: E402
 
 os.environ["BLENDER_USER_RESOURCES"] = tempfile.gettempdir()  # not the add-ons and settings of the user
-import bmesh  # noqa: E402
 import bpy  # noqa: E402
 import numpy as np  # noqa: E402
 from mathutils import Matrix  # noqa: E402
@@ -226,6 +225,8 @@ def reduce(obj: Any, limit: int) -> None:
 
 def weld(obj: Any) -> None:
     """Merge vertices that are closer than `WELD_M`."""
+    import bmesh  # a part of bpy
+
     mesh = bmesh.new()
     mesh.from_mesh(obj.data)
     bmesh.ops.remove_doubles(mesh, verts=mesh.verts, dist=WELD_M)
