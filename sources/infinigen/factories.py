@@ -27,86 +27,73 @@ class Factory:
 
 
 _TABLE: Final = """
-seating.BedFactory                    0  1      0.00  0.00  0.00  bed
-seating.ChairFactory                  0  1      0.57  0.58  0.92  chair
-seating.BarChairFactory               -  1      0.48  0.48  1.03  barstool
-seating.OfficeChairFactory            0  1      0.56  0.55  1.29  office chair
-seating.ArmChairFactory               0  1      1.40  1.04  0.89  armchair
-seating.SofaFactory                   0  1      1.44  2.31  0.90  sofa
-seating.PillowFactory                 -  1      0.57  0.42  0.25  pillow
-seating.MattressFactory               -  1      1.38  2.27  0.28  mattress
-tables.TableDiningFactory             -  1      1.17  1.07  0.74  dining table
-tables.CoffeeTableFactory             -  1      1.30  0.84  0.46  coffee table
-tables.SideTableFactory               -  1      0.62  0.62  0.58  side table
-tables.TableCocktailFactory           -  1      0.69  0.69  1.36  cocktail table
-lamp.DeskLampFactory                  -  1      0.28  0.28  0.53  desk lamp
-lamp.FloorLampFactory                 -  1      0.28  0.28  1.59  floor lamp
-shelves.SimpleBookcaseFactory         0  1      0.40  0.57  0.83  bookcase
-shelves.LargeShelfFactory             0  1      0.35  0.88  1.71  bookshelf
-shelves.CellShelfFactory              0  1      0.38  1.82  1.39  shelf
-shelves.TVStandFactory                0  1      0.38  1.82  0.52  tv stand
-shelves.TriangleShelfFactory          0  1      0.36  0.35  0.63  shelf
-shelves.SimpleDeskFactory             0  1      0.75  1.18  0.73  desk
-shelves.SidetableDeskFactory          0  1      0.48  0.48  0.50  side table
-shelves.SingleCabinetFactory          0  1      0.36  0.62  1.55  cabinet
-shelves.KitchenCabinetFactory         0  1      0.35  3.39  1.06  kitchen cabinet
-appliances.MicrowaveFactory           0  0.65   0.42  0.58  0.27  microwave oven
-appliances.OvenFactory                0  0.6    0.85  0.62  0.98  oven
-appliances.DishwasherFactory          0  0.6    0.80  0.62  0.71  dishwasher
-appliances.BeverageFridgeFactory      0  0.6    0.80  0.62  0.71  fridge
-bathroom.ToiletFactory                0  1      0.00  0.00  0.00  toilet
-bathroom.BathtubFactory               -  1      0.00  0.00  0.00  bathtub
-bathroom.StandingSinkFactory          0  1      0.00  0.00  0.00  sink
-tableware.BottleFactory               -  1      0.00  0.00  0.00  bottle
-tableware.BowlFactory                 -  1      0.00  0.00  0.00  bowl
-tableware.CanFactory                  -  1      0.00  0.00  0.00  can
-tableware.CupFactory                  -  1      0.00  0.00  0.00  cup
-tableware.FoodBagFactory              -  1      0.00  0.00  0.00  snack bag
-tableware.FoodBoxFactory              -  1      0.00  0.00  0.00  food package
-tableware.FruitContainerFactory       -  1      0.00  0.00  0.00  fruit bowl
-tableware.JarFactory                  -  1      0.00  0.00  0.00  jar
-tableware.PanFactory                  -  1      0.00  0.00  0.00  pan
-tableware.PotFactory                  -  1      0.00  0.00  0.00  pot
-tableware.PlateFactory                -  1      0.00  0.00  0.00  plate
-tableware.WineglassFactory            -  1      0.00  0.00  0.00  wine glass
-tableware.ForkFactory                 -  1      0.00  0.00  0.00  fork
-tableware.KnifeFactory                -  1      0.00  0.00  0.00  knife
-tableware.SpoonFactory                -  1      0.00  0.00  0.00  spoon
-tableware.SpatulaFactory              -  1      0.00  0.00  0.00  spatula
-tableware.ChopsticksFactory           -  1      0.00  0.00  0.00  pair of chopsticks
-tableware.PlantContainerFactory       -  1      0.00  0.00  0.00  potted plant
-tableware.LargePlantContainerFactory  -  1      0.00  0.00  0.00  potted plant
-table_decorations.BookFactory         -  1      0.00  0.00  0.00  book
-table_decorations.BookStackFactory    -  1      0.00  0.00  0.00  stack of books
-table_decorations.BookColumnFactory   -  1      0.00  0.00  0.00  row of books
-table_decorations.VaseFactory         -  1      0.00  0.00  0.00  vase
-decor.AquariumTankFactory             -  1      0.00  0.00  0.00  aquarium
-elements.RackFactory                  -  1      0.00  0.00  0.00  pallet rack
-elements.PalletFactory                -  1      0.00  0.00  0.00  pallet
-wall_decorations.BalloonFactory       -  1      0.00  0.00  0.00  balloon
-clothes.TowelFactory                  -  1      0.00  0.00  0.00  towel
-clothes.ShirtFactory                  -  1      0.00  0.00  0.00  shirt
-clothes.PantsFactory                  -  1      0.00  0.00  0.00  trousers
-small_plants.SnakePlantFactory        -  1      0.00  0.00  0.00  snake plant
-small_plants.SpiderPlantFactory       -  1      0.00  0.00  0.00  spider plant
-small_plants.SucculentFactory         -  1      0.00  0.00  0.00  succulent
-small_plants.FernFactory              -  1      0.00  0.00  0.00  fern
-cactus.GlobularCactusFactory          -  1      0.00  0.00  0.00  cactus
-cactus.ColumnarCactusFactory          -  1      0.00  0.00  0.00  cactus
-mushroom.MushroomFactory              -  1      0.00  0.00  0.00  mushroom
-fruits.FruitFactoryApple              -  0.045  0.00  0.00  0.00  apple
-fruits.FruitFactoryPineapple          -  1      0.00  0.00  0.00  pineapple
-fruits.FruitFactoryStrawberry         -  1      0.00  0.00  0.00  strawberry
-fruits.FruitFactoryStarfruit          -  1      0.00  0.00  0.00  starfruit
-fruits.FruitFactoryDurian             -  1      0.00  0.00  0.00  durian
-fruits.FruitFactoryCoconuthairy       -  1      0.00  0.00  0.00  coconut
-fruits.FruitFactoryBlackberry         -  1      0.00  0.00  0.00  blackberry
-organizer.BasketBaseFactory           -  1      0.00  0.00  0.00  basket
-organizer.PlateRackBaseFactory        -  1      0.00  0.00  0.00  plate rack
+seating.BedFactory                    0  1      0       0       0        bed
+seating.ChairFactory                  0  1      0.569   0.575   0.918    chair
+seating.BarChairFactory               -  1      0.483   0.483   1.03     barstool
+seating.OfficeChairFactory            0  1      0.557   0.551   1.29     office chair
+seating.ArmChairFactory               0  1      1.4     1.04    0.887    armchair
+seating.SofaFactory                   0  1      1.44    2.31    0.902    sofa
+seating.PillowFactory                 -  1      0.566   0.424   0.252    pillow
+seating.MattressFactory               -  1      1.38    2.27    0.28     mattress
+tables.TableDiningFactory             -  1      1.17    1.07    0.745    dining table
+tables.CoffeeTableFactory             -  1      1.3     0.84    0.46     coffee table
+tables.SideTableFactory               -  1      0.624   0.624   0.58     side table
+tables.TableCocktailFactory           -  1      0.689   0.689   1.36     cocktail table
+lamp.DeskLampFactory                  -  1      0.282   0.282   0.533    desk lamp
+lamp.FloorLampFactory                 -  1      0.282   0.282   1.59     floor lamp
+shelves.SimpleBookcaseFactory         0  1      0.402   0.568   0.832    bookcase
+shelves.LargeShelfFactory             0  1      0.35    0.884   1.71     bookshelf
+shelves.CellShelfFactory              0  1      0.383   1.82    1.39     shelf
+shelves.TVStandFactory                0  1      0.383   1.82    0.519    tv stand
+shelves.TriangleShelfFactory          0  1      0.365   0.353   0.629    shelf
+shelves.SimpleDeskFactory             0  1      0.745   1.18    0.729    desk
+shelves.SidetableDeskFactory          0  1      0.481   0.481   0.498    side table
+shelves.SingleCabinetFactory          0  1      0.362   0.623   1.55     cabinet
+shelves.KitchenCabinetFactory         0  1      0.349   3.39    1.06     kitchen cabinet
+appliances.MicrowaveFactory           0  0.65   0.421   0.576   0.267    microwave oven
+appliances.OvenFactory                0  0.6    0.854   0.624   0.983    oven
+appliances.DishwasherFactory          0  0.6    0.803   0.624   0.709    dishwasher
+appliances.BeverageFridgeFactory      0  0.6    0.803   0.624   0.709    fridge
+bathroom.ToiletFactory                0  1      0.787   0.478   1.03     toilet
+bathroom.BathtubFactory               -  1      0.962   1.79    0.675    bathtub
+bathroom.StandingSinkFactory          0  1      0.696   0.765   1.02     sink
+tableware.BottleFactory               -  1      0.0944  0.0944  0.207    bottle
+tableware.BowlFactory                 -  1      0.292   0.292   0.17     bowl
+tableware.CanFactory                  -  1      0.146   0.146   0.116    can
+tableware.CupFactory                  -  1      0.144   0.144   0.203    cup
+tableware.FoodBagFactory              -  1      0.0714  0.0591  0.244    snack bag
+tableware.FoodBoxFactory              -  1      0.147   0.134   0.18     food package
+tableware.JarFactory                  -  1      0.0891  0.0986  0.224    jar
+tableware.PanFactory                  -  1      0.581   0.34    0.112    pan
+tableware.PotFactory                  -  1      0.303   0.303   0.176    pot
+tableware.PlateFactory                -  1      0.271   0.271   0.0341   plate
+tableware.WineglassFactory            -  1      0.191   0.191   0.34     wine glass
+tableware.ForkFactory                 -  1      0.231   0.0284  0.0187   fork
+tableware.KnifeFactory                -  1      0.191   0.0214  0.00489  knife
+tableware.SpoonFactory                -  1      0.224   0.0405  0.0288   spoon
+tableware.SpatulaFactory              -  1      0.234   0.0457  0.0183   spatula
+tableware.ChopsticksFactory           -  1      0.316   0.144   0.0243   pair of chopsticks
+tableware.PlantContainerFactory       -  1      0       0       0        potted plant
+tableware.LargePlantContainerFactory  -  1      0       0       0        potted plant
+table_decorations.BookFactory         -  1      0.152   0.241   0.017    book
+table_decorations.BookStackFactory    -  1      0.348   0.379   0.137    stack of books
+table_decorations.BookColumnFactory   -  1      0.309   0.201   0.307    row of books
+table_decorations.VaseFactory         -  1      0.374   0.375   0.346    vase
+elements.PalletFactory                -  1      1.34    1.31    0.232    pallet
+clothes.TowelFactory                  -  1      0.187   0.239   0.0751   towel
+fruits.FruitFactoryApple              -  0.045  0.0836  0.0834  0.0915   apple
+fruits.FruitFactoryPineapple          -  0.04   0.179   0.18    0.308    pineapple
+fruits.FruitFactoryStrawberry         -  0.04   0.0268  0.0281  0.0405   strawberry
+fruits.FruitFactoryStarfruit          -  0.045  0.0831  0.0822  0.105    starfruit
+fruits.FruitFactoryDurian             -  0.05   0.227   0.236   0.24     durian
+fruits.FruitFactoryCoconuthairy       -  0.045  0.137   0.142   0.134    coconut
+fruits.FruitFactoryBlackberry         -  0.02   0.0141  0.0145  0.0299   blackberry
+organizer.BasketBaseFactory           -  1      0.395   0.328   0.176    basket
 """
 """Module and name; front, scale, size and category as in `Factory`."""
 LEFT_OUT: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "FruitContainerFactory": "its fruit has tens of millions of triangles",
         "KitchenIslandFactory": "its islands are up to 5 m long",
         "TVFactory": "its screen is a light, which bakes to a gray area",
         "MonitorFactory": "its screen is a light, which bakes to a gray area",
@@ -130,7 +117,9 @@ FACTORIES: Final[Mapping[str, Factory]] = MappingProxyType(
 
 
 def choose_factories(names: Sequence[str]) -> list[Factory]:
-    """The factories of these names, without repetition, or all. The suffix `Factory` may be left out; case is ignored.
+    """The factories of these names or categories, without repetition, or all.
+
+    The suffix `Factory` of a name may be left out; case is ignored.
 
     Raises BadInput for an unknown name, with those that are near it, and for one of `LEFT_OUT`.
     """
@@ -139,7 +128,11 @@ def choose_factories(names: Sequence[str]) -> list[Factory]:
     by_key = {_key(name): name for name in (*FACTORIES, *LEFT_OUT)}
     chosen: dict[str, Factory] = {}
     for name in names:
-        if (found := by_key.get(_key(name))) is None:
+        same = {factory.name: factory for factory in FACTORIES.values() if factory.category == name.lower()}
+        if (found := by_key.get(_key(name))) is None and same:
+            chosen |= same
+            continue
+        if found is None:
             near = [by_key[key] for key in get_close_matches(_key(name), by_key, n=3, cutoff=0.5)]
             by_category = [factory.name for factory in FACTORIES.values() if name.lower() in factory.category.split()]
             hint = ", ".join(dict.fromkeys([*by_category, *near]))

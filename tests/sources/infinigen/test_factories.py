@@ -27,6 +27,11 @@ def test_names_may_lack_their_suffix_and_be_repeated():
     ]
 
 
+def test_a_category_names_all_its_factories():
+    assert [found.name for found in choose_factories(["side table"])] == ["SideTableFactory", "SidetableDeskFactory"]
+    assert [found.name for found in choose_factories(["chair"])] == ["ChairFactory"]
+
+
 @pytest.mark.parametrize(
     ("name", "advice"),
     [("ChiarFactory", "did you mean ChairFactory"), ("lamp", "DeskLampFactory"), ("xyzzyq", "--list shows all")],
