@@ -73,6 +73,32 @@ def similarity(x: float, y: float, z: float, yaw_deg: float, scale: float = 1.0)
     return np.array([[cos, -sin, 0.0, x], [sin, cos, 0.0, y], [0.0, 0.0, scale, z], [0.0, 0.0, 0.0, 1.0]])
 
 
+def tilted_similarity(
+    x: float, y: float, z: float, yaw_deg: float, tilt_deg: Sequence[float], scale: float = 1.0
+) -> F64:
+    """world_from_object = `similarity(...)` @ rotate(tilt); 4x4.
+
+    Args:
+        tilt_deg: rotation vector along x and y. Its direction is the level axis of the rotation, and its length the
+            angle in degrees, counterclockwise seen against the axis (Rodrigues' formula).
+    """
+    pose = similarity(x, y, z, yaw_deg, scale)
+    angle = float(np.hypot(tilt_deg[0], tilt_deg[1]))
+    if angle:
+        ax, ay = tilt_deg[0] / angle, tilt_deg[1] / angle
+        cos, sin = float(np.cos(np.deg2rad(angle))), float(np.sin(np.deg2rad(angle)))
+        rest = 1.0 - cos
+        rotation = np.array(
+            [
+                [cos + ax * ax * rest, ax * ay * rest, ay * sin],
+                [ax * ay * rest, cos + ay * ay * rest, -ax * sin],
+                [-ay * sin, ax * sin, cos],
+            ]
+        )
+        pose[:3, :3] = pose[:3, :3] @ rotation
+    return pose
+
+
 def box_corners(size_m: Sequence[float]) -> F64:
     """Corners (8, 3) of an object's bounding box in the object's own frame, in meters: centered, its base at z = 0."""
     w, d, h = size_m

@@ -68,6 +68,11 @@ class Stage(ABC):
         return False
 
     @property
+    def packages(self) -> tuple[str, ...]:
+        """Distributions whose versions its records name, beyond those that every record names."""
+        return ()
+
+    @property
     def columns(self) -> Mapping[str, tuple[str, ...]]:
         """Columns to read of the layers that it needs, by layer; of a layer that is not named, all."""
         return {}

@@ -208,7 +208,7 @@ def run_unit(store: LayerStore, plan: Plan, task: Task, model: Any, job: Job, gp
         cpu_seconds=round(_cpu_seconds(task.stage, model) - cpu, 3),
         gpus=gpus,
         attempts=job.attempt,
-        versions=versions(),
+        versions=versions(task.stage.packages),
         host=socket.gethostname(),
         started=started,
     )

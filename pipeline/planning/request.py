@@ -39,20 +39,25 @@ def request_of(config: Config, store: LayerStore, say: Callable[[str], None] = l
 
 
 def resolved_request(config: Config, store: LayerStore, plan: Plan | None = None) -> Request[Any]:
-    """The request for the pair stage, with the plan's tables and the render device of OUT, if they exist.
+    """The request for the pair stage, with the plan's tables and physics and the render device of OUT, if they exist.
 
     Raises PlanDamaged if the plan's table of materials cannot be read.
     """
     renders = isinstance(get_source(config.source.kind), SceneSource)
     render = with_resolved_device(config, store) if renders else config.render
     planned = plan.config if plan is not None else {}
+    scene = config.scene.model_copy(update={"physics": planned.get("physics", config.scene.physics)})
     request = replace(
-        request_of(config, store), render=render, gpus=gpus_of(render), assets_sha256=planned.get("assets", "")
+        request_of(config, store),
+        scene=scene,
+        render=render,
+        gpus=gpus_of(render),
+        assets_sha256=planned.get("assets", ""),
     )
     if plan is None or "materials" not in planned:
         return request
     table = planned_materials(store, plan)
-    return replace(request, scene=table.resolved(config.scene), materials=_inside(store, MATERIALS))
+    return replace(request, scene=table.resolved(scene), materials=_inside(store, MATERIALS))
 
 
 def planned_materials(store: LayerStore, plan: Plan) -> Materials:

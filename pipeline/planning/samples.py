@@ -17,6 +17,7 @@ from ...sources.assets.orientations import apply_orientations
 from ...sources.assets.table import MIN_MODELS, AssetTable, split_assets, table_of
 from ...sources.registry import get_source
 from ...sources.scenes.kinds import needs_supports
+from ...sources.scenes.physics import is_installed, need_mujoco
 from ...sources.source import PairSource, SceneSource
 from ..config import Config
 from ..engine.progress import make_progress
@@ -83,6 +84,8 @@ def _plan_scenes(
     quiet: bool,
     foreign: bool,
 ) -> Plan:
+    held = None if foreign else _planned(store)
+    physics = _resolved_physics(config, held, say) if needs_supports(config.scene) else ""
     digest = _write_assets(config, source, store, say, quiet, foreign)
     samples = config.samples if isinstance(config.samples, int) else 0
     edits = {str(kind): weight for kind, weight in config.edits.weights.items()}
@@ -91,17 +94,34 @@ def _plan_scenes(
     invert, compose = config.edits.invert, config.edits.compose
     rows = plan_scenes(samples, config.seed, edits, splits, prefix, invert=invert, compose=compose)
     content = plan_config(config) | {"assets": digest}
-    held = None if foreign else _planned(store)
     planned = held.config if held else {}
     if needs_supports(config.scene):
         content["supports"] = settle_supports(
             config, store, str(planned.get("supports", "")), say, make_progress(quiet)
         )
+        content["physics"] = physics
     if found := settle_materials(config, store, str(planned.get("materials", "")), say):
         content["materials"] = found
     plan = write_plan(store, content, rows, unit_rows(config), config.seed, say, foreign=foreign)
     resolve_device(config, store, lambda: _device_of_renders(config, store, plan))
     return plan
+
+
+def _resolved_physics(config: Config, held: Plan | None, say: Callable[[str], None]) -> str:
+    """`scene.physics` as planned: `auto` is on where MuJoCo is installed when the plan is made.
+
+    Raises BadInput where it is asked for and not installed.
+    """
+    if config.scene.physics == "on":
+        need_mujoco()
+    if config.scene.physics != "auto":
+        return config.scene.physics
+    if held and "physics" in held.config:
+        return str(held.config["physics"])
+    if not is_installed():
+        say("scene.physics: auto is off, because MuJoCo is not installed (pip install 'spatialdata-builder[physics]')")
+        return "off"
+    return "on"
 
 
 def _planned(store: LayerStore) -> Plan | None:

@@ -394,7 +394,11 @@ def _column_kinds(rows: Mapping[str, Columns], layer_dir: str) -> dict[str, type
 
 
 @cache
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that determine the bytes of a layer."""
-    packages = ("numpy", "pillow", "opencv-python-headless", "pyarrow", "trimesh", "shapely")
+def versions(more: Sequence[str] = ()) -> dict[str, str]:
+    """Versions of Python and of the packages that determine the bytes of a layer.
+
+    Args:
+        more: `Stage.packages`.
+    """
+    packages = ("numpy", "pillow", "opencv-python-headless", "pyarrow", "trimesh", "shapely", *more)
     return {"python": ".".join(platform.python_version_tuple()[:2])} | {name: version(name) for name in packages}

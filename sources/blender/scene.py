@@ -86,7 +86,15 @@ class LoadedAsset:
         """Set world_from_object * object_from_file. The file's offset is already part of the children's transforms."""
         yaw, scale = math.radians(placement["yaw_deg"]), placement["scale"]
         rotation = Matrix.Rotation(yaw, 3, "Z")
-        self.root.rotation_euler = (rotation @ self.axes).to_euler()
+        settled = placement.get("settled")
+        self.root.rotation_mode = "QUATERNION" if settled else "XYZ"
+        if settled:
+            # Euler angles lose digits where an object lies on its side.
+            axis = Vector((*settled["tilt_deg"], 0.0))
+            tilt = Matrix.Rotation(math.radians(axis.length), 3, axis) if axis.length else Matrix.Identity(3)
+            self.root.rotation_quaternion = (rotation @ tilt @ self.axes).to_quaternion()
+        else:
+            self.root.rotation_euler = (rotation @ self.axes).to_euler()
         self.root.scale = (scale * self.scale,) * 3
         self.root.location = placement["x"], placement["y"], placement["z"]
         for part in self.parts:

@@ -97,6 +97,8 @@ class Placed:
         yaw, self.scale = math.radians(placement["yaw_deg"]), placement["scale"]
         cos, sin = math.cos(yaw), math.sin(yaw)
         self.rotation = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+        if settled := placement.get("settled"):
+            self.rotation = self.rotation @ _tilted(settled["tilt_deg"])
         self.origin = np.array([placement["x"], placement["y"], placement["z"]])
         self.asset = asset
         self.box = self._box(view)
@@ -124,6 +126,15 @@ class Placed:
     def overlaps(self, other: "Placed") -> bool:
         a, b = self.box, other.box
         return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _tilted(tilt_deg: list) -> np.ndarray:
+    """Rotation (3, 3) about the level axis (x, y) by its length in degrees."""
+    angle = math.hypot(*tilt_deg)
+    x, y = (part / angle for part in tilt_deg) if angle else (1.0, 0.0)
+    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    cross = np.array([[0.0, 0.0, y], [0.0, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + sin * cross + (1 - cos) * cross @ cross
 
 
 def measure_visibility(scene: Any, state: dict) -> dict:

@@ -51,7 +51,7 @@ def _furnished_fault(scene: Scene, draft: Draft) -> str | None:
         place = placements[identity]
         if fault := standing_fault(identity, assets, placements, scene.supports):
             return fault
-        if place.standing is not None or not place.present:
+        if place.standing is not None or place.settled or not place.present:
             continue
         outline = shapely.Polygon(footprint(assets[identity], place))
         if not inside.contains(outline):

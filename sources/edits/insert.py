@@ -41,10 +41,11 @@ class Insert(EditRules):
 
 
 def _places(rng: np.random.Generator, scene: Scene, identity: int, first: bool) -> Iterator[Spot]:
-    """Endless: places for the inserted object. With `first`, the first one is that of the layout."""
+    """Places for the inserted object. With `first`, the first one is that of the layout, the only one of what lies,
+    leans or is in a heap; of others there is no end."""
     if first:
         yield Spot(scene.placements[identity])
-    while True:
+    while not scene.placements[identity].settled:
         spot = aim(rng, scene, identity, _SHARES)
         if spot is not None:
             yield spot

@@ -77,6 +77,6 @@ RULES = Rotate(
     inverse="rotate",
     noun="rotation",
     numbers=("rotation_deg", "view"),
-    needs=SceneNeeds(gap=(0.4, 1.0), turnable=True),
+    needs=SceneNeeds(gap=(0.4, 1.0), turnable=True, upright=True),
     composes={"rotate": "rotate", "remove": "remove"},
 )

@@ -40,6 +40,6 @@ RULES = Scale(
     inverse="scale",
     noun="scaling",
     numbers=("scale",),
-    needs=SceneNeeds(gap=(0.4, 1.2), fill=(0.55, 0.75)),
+    needs=SceneNeeds(gap=(0.4, 1.2), fill=(0.55, 0.75), upright=True),
     composes={"scale": "scale", "remove": "remove"},
 )

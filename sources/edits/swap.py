@@ -46,5 +46,5 @@ RULES = Swap(
     inverse="swap",
     noun="swap",
     numbers=("translation",),
-    needs=SceneNeeds(gap=(0.35, 1.3), fill=(0.55, 0.75), editable=2),
+    needs=SceneNeeds(gap=(0.35, 1.3), fill=(0.55, 0.75), editable=2, upright=True),
 )

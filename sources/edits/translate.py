@@ -61,6 +61,6 @@ RULES = Translate(
     inverse="translate",
     noun="translation",
     numbers=("translation",),
-    needs=SceneNeeds(gap=(0.35, 1.3), fill=(0.55, 0.72), wall_gap=(0.15, 0.8), container=True),
+    needs=SceneNeeds(gap=(0.35, 1.3), fill=(0.55, 0.72), wall_gap=(0.15, 0.8), container=True, upright=True),
     composes={"translate": "translate", "remove": "remove"},
 )

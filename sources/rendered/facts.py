@@ -217,11 +217,11 @@ def _object(
 def support_of(identity: int, state: State, spec: SceneSpec) -> SupportRef:
     """What an object stands on, in or under in a state."""
     place = state.placements[identity]
-    if not place.present:
+    if not place.present or (place.settled and not place.settled.on_support):
         return NO_SUPPORT
     if (on := place.standing) is not None:
         return SupportRef(object=on.object, kind=on.kind, shelf=on.shelf, shelves=on.shelves)
-    if place.z == 0:
+    if place.z == 0 or place.settled:
         return FLOOR
     # In an open scene, an object above the floor is in the container, at the height of its inner floor.
     for other in spec.objects:

@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from itertools import groupby
 from typing import ClassVar
 
@@ -27,17 +28,21 @@ from ..materials.table import Materials
 from ..registry import get_scene_source
 from ..scenes.kinds import Furniture, furniture_categories, needs_supports
 from ..scenes.naming import name_objects
+from ..scenes.physics import need_mujoco
+from ..scenes.sites import MeshOf
 from ..scenes.spec import RenderOptions, SceneOptions, SceneSpec
 from ..source import ModelFiles
 from .derived import RenderedPair, between, invert
 from .facts import pair_columns
-from .files import located
+from .files import located, mesh_of_asset
 from .lit_colors import truly_named
 
 BROKEN = "broken_asset: "
 """Prefix of counts that name an asset and why Blender cannot render it."""
 _NAMED = 10
 """Most broken assets that a reject names."""
+_MESHES = 64
+"""Meshes that a worker keeps for physics."""
 CRASHES = 2
 """Number of Blender crashes after which a sample is rejected."""
 
@@ -50,6 +55,8 @@ class PairRenderer:
     table: AssetTable
     files: ModelFiles
     materials: Materials
+    mesh_of: MeshOf | None = None
+    """Meshes for physics; None: scenes do without."""
 
 
 @dataclass(frozen=True)
@@ -86,15 +93,28 @@ class RenderPairs(Stage):
     def supports(self) -> bool:
         return needs_supports(self.scene)
 
+    @property
+    def physics(self) -> bool:
+        """Whether some things lean, lie or are in a heap."""
+        return self.supports and self.scene.physics == "on"
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return ("mujoco",) if self.physics else ()
+
     def setup(self) -> PairRenderer:
         """Read the asset table and prepare Blender, which starts with the first scene.
 
-        Raises BadInput on a node that does not have the models: it would reject all its samples.
+        Raises BadInput on a node that does not have the models, or lacks MuJoCo although the plan uses it: it would
+        reject all its samples, or make others.
         """
         files = get_scene_source(self.source).models(self.place)
+        if self.physics:
+            need_mujoco()
         renderer = Renderer(self.render, threads=self.threads or math.ceil(self.cpus))
         materials = Materials.read(self.materials) if self.materials else Materials()
-        return PairRenderer(renderer, AssetTable.read(self.assets), files, materials)
+        mesh_of = lru_cache(_MESHES)(partial(mesh_of_asset, files)) if self.physics else None
+        return PairRenderer(renderer, AssetTable.read(self.assets), files, materials, mesh_of)
 
     def cpu_seconds(self, model: PairRenderer) -> float:
         return model.renderer.cpu_s
@@ -192,7 +212,8 @@ class RenderPairs(Stage):
         furniture = None
         if needs_supports(self.scene):
             pieces = model.table.of_categories(sample.split, seed, scene, furniture_categories())
-            furniture = Furniture([asset for asset in pieces if asset.uid not in broken], model.table.supports_of)
+            usable = [asset for asset in pieces if asset.uid not in broken]
+            furniture = Furniture(usable, model.table.supports_of, model.mesh_of)
         settings = (self.scene, self.render.resolution, seed, attempt, furniture)
         if kinds := sample.spec.get("edits"):
             specs = propose_two(candidates, (kinds[0], kinds[1]), *settings)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...shards.geometry import F64, similarity
+from ...shards.geometry import F64, similarity, tilted_similarity, transform
 from ..assets.asset import Asset
 from .spec import Placement, SceneObjectSpec, Wall
 
@@ -18,7 +18,10 @@ Placements = Mapping[int, Placement]
 
 def pose_of(placement: Placement) -> F64:
     """world_from_object, 4x4."""
-    return similarity(placement.x, placement.y, placement.z, placement.yaw_deg, placement.scale)
+    at = (placement.x, placement.y, placement.z, placement.yaw_deg)
+    if placement.settled:
+        return tilted_similarity(*at, placement.settled.tilt_deg, placement.scale)
+    return similarity(*at, placement.scale)
 
 
 def remade(asset: Asset, placement: Placement, turn_deg: float = 0.0, factor: float = 1.0) -> Placement:
@@ -40,13 +43,25 @@ def contact(asset: Asset, placement: Placement) -> F64:
 
 
 def footprint(asset: Asset, placement: Placement) -> F64:
-    """The outline of the object from above, (N, 2) world meters, convex, counter-clockwise."""
+    """The outline of the object from above, (N, 2) world meters, convex, counter-clockwise.
+
+    Of a tilted object: of its `prism`, which contains it.
+    """
+    if placement.settled:
+        return _outline(prism(asset, placement).reshape(-1, 3)[:, :2])
     pose = pose_of(placement)
     return np.asarray(asset.footprint, np.float64) @ pose[:2, :2].T + pose[:2, 3]
 
 
 def prism(asset: Asset, placement: Placement) -> F64:
-    """The footprint at the object's base and at its top, (2, N, 3) world meters: a hull around the object."""
+    """The footprint at the object's base and at its top, (2, N, 3) world meters: a hull around the object.
+
+    It is tilted as the object is.
+    """
+    if placement.settled:
+        corners = len(asset.footprint)
+        rings = [np.column_stack([asset.footprint, np.full(corners, z)]) for z in (0.0, asset.size_m[2])]
+        return transform(pose_of(placement), np.stack(rings))
     outline = footprint(asset, placement)
     hull = np.empty((2, len(outline), 3))
     hull[:, :, :2] = outline
@@ -55,8 +70,18 @@ def prism(asset: Asset, placement: Placement) -> F64:
 
 
 def middle(asset: Asset, placement: Placement) -> F64:
-    """The point (3,) at half of the object's height above its origin, world meters."""
+    """The point (3,) at half of the object's own height above its origin, world meters."""
+    if placement.settled:
+        return transform(pose_of(placement), np.array([0.0, 0.0, 0.5 * asset.size_m[2]]))
     return np.array([placement.x, placement.y, placement.z + 0.5 * asset.size_m[2] * placement.scale])
+
+
+def heights(asset: Asset, placement: Placement) -> tuple[float, float]:
+    """Height of the object's lowest and highest point, world meters; of a tilted object those of its `prism`."""
+    if placement.settled:
+        z = prism(asset, placement)[..., 2]
+        return float(z.min()), float(z.max())
+    return placement.z, placement.z + placement.scale * asset.size_m[2]
 
 
 def extent(asset: Asset, placement: Placement, direction: F64) -> tuple[float, float]:
@@ -65,10 +90,18 @@ def extent(asset: Asset, placement: Placement, direction: F64) -> tuple[float, f
     return float(reach.min()), float(reach.max())
 
 
+def _outline(points: F64) -> F64:
+    """Corners (N, 2) of the convex hull of points (n, 2), counter-clockwise."""
+    import shapely
+
+    hull = shapely.convex_hull(shapely.multipoints(points))
+    return shapely.get_coordinates(shapely.orient_polygons(hull))[:-1]
+
+
 def container_of(identity: int, objects: Objects, placements: Placements) -> int:
     """Id of the container that the object stands in; 0 if it stands on the floor."""
     placement = placements[identity]
-    if placement.z <= 0:
+    if placement.z <= 0 or (placement.settled and placement.standing is None):
         return 0
     for other in objects:
         place = placements[other.id]

@@ -14,9 +14,11 @@ import numpy as np
 from ...shards.geometry import F64
 from ..assets.asset import Asset
 from ..assets.carriers import AssetSupports
+from ..assets.carriers import role as role_of
 from ..assets.supports import Support
-from .footprints import extent, footprint
-from .room import WALLS, Opening, WallName
+from .footprints import extent, footprint, heights
+from .room import WALLS, Opening, Room, WallName
+from .sites import MeshOf, Sites
 from .spec import Placement
 from .standing import region, rested, standing_fault, standing_on
 from .template import Item, Role, Template
@@ -77,6 +79,7 @@ def furnish(
     roles: Mapping[str, Role],
     assets: Sequence[Asset],
     supports_of: Callable[[str], AssetSupports],
+    mesh_of: MeshOf | None = None,
 ) -> Furnished | str:
     """Furnish a room, or say why it cannot be done.
 
@@ -84,8 +87,9 @@ def furnish(
         back: the wall that the camera looks at. Nothing is put against the opposite one.
         assets: models to draw from; each is used once, and so is each `Asset.model`.
         supports_of: supports of a model, by uid.
+        mesh_of: for physics; None leaves out all items whose pose is not `upright`.
     """
-    work = _Furnisher(rng, room, back, roles, assets, supports_of)
+    work = _Furnisher(rng, room, back, roles, assets, supports_of, mesh_of)
     named: dict[str, int] = {}
     for item in template.items:
         wanted = rng.random() < item.chance
@@ -110,6 +114,7 @@ class _Furnisher:
         roles: Mapping[str, Role],
         assets: Sequence[Asset],
         supports_of: Callable[[str], AssetSupports],
+        mesh_of: MeshOf | None,
     ) -> None:
         import shapely
 
@@ -123,11 +128,17 @@ class _Furnisher:
         self._used: set[str] = set()
         self._floor: dict[int, shapely.Polygon] = {}
         self._categories: dict[str, int] = {}
+        self._sites = None
+        if mesh_of is not None:
+            walls = [self._wall(name) for name in WALLS] if isinstance(room, Room) else []
+            self._sites = Sites(rng, self.found.assets, self.found.placements, walls, mesh_of)
 
     def place(self, item: Item, count: int, other: int) -> list[int]:
         """Place up to `count` objects of an item; `other` is the object that it refers to, 0 if there is none."""
         if item.place == "around":
             return self._around(item, count, other)
+        if item.pose != "upright":
+            return self._loose(item, count, other)
         placed: list[int] = []
         for _ in range(count):
             for asset in self._models(item, placed, other):
@@ -146,7 +157,7 @@ class _Furnisher:
             if (asset.model or asset.uid) not in self._used and role.fits(asset.category, asset.size_m)
         ]
         if role.carries:
-            fits = [asset for asset in fits if self._surfaces(asset)]
+            fits = [asset for asset in fits if any(_is_high(asset, one) for one in self._surfaces(asset))]
         if item.same and placed:
             fits = [asset for asset in fits if asset.category == self.found.assets[placed[0]].category]
         if not fits:
@@ -177,6 +188,44 @@ class _Furnisher:
             case "around":
                 raise AssertionError("placed together")
 
+    def _loose(self, item: Item, count: int, other: int) -> list[int]:
+        """Objects that lie, lean or are in a heap; none without physics. One that does not come to rest is left out."""
+        if self._sites is None:
+            return []
+        models = {asset.model or asset.uid: asset for asset in self._models(item, [], other)}
+        things = list(models.values())
+        if item.same:
+            things = [asset for asset in things if asset.category == things[0].category]
+        groups = [[thing] for thing in things[:count]] if item.pose == "lying" else [things[:count]]
+        placed: list[int] = []
+        for group in groups:
+            if group:
+                found = self._settled(self._sites, item, group, other)
+                placed += [self._add(group[number], place) for number, place in found.items()]
+        return placed
+
+    def _settled(self, sites: Sites, item: Item, things: Sequence[Asset], other: int) -> dict[int, Placement]:
+        import shapely
+
+        assert item.pose != "upright"
+        if not other:
+            share = 0.12 if item.place == "in the middle" else 0.45
+            taken = shapely.union_all([outline.buffer(_APART) for outline in (*self._floor.values(), *self._doors)])
+            return sites.on_floor(
+                item.pose, things, share * np.array(self._room.size[:2]), self._inside.difference(taken)
+            )
+        base, supports = self.found.placements[other], self.found.supports.get(other, ())
+        usable = [(index, one) for index, one in enumerate(supports) if base.z + one.z < _HIGHEST]
+        # In a container there is one place.
+        inside = [one for one in usable if one[1].kind == "inside"]
+        usable = inside if item.pose == "heap" and inside else [one for one in usable if one[1].kind != "inside"]
+        if not usable:
+            return {}
+        areas = np.array([one.shape().area for _, one in usable])
+        index, support = usable[int(self._rng.choice(len(usable), p=areas / areas.sum()))]
+        on = standing_on(other, index, self.found.supports)
+        return sites.on(item.pose, things, on, support, region(support, base))
+
     def _add(self, asset: Asset, placement: Placement) -> int:
         import shapely
 
@@ -184,7 +233,7 @@ class _Furnisher:
         self.found.assets[identity] = asset
         self.found.placements[identity] = placement
         surfaces = self._surfaces(asset)
-        if surfaces:
+        if surfaces and not placement.settled:
             self.found.supports[identity] = surfaces
         if placement.standing is None:
             self._floor[identity] = shapely.Polygon(footprint(asset, placement))
@@ -193,11 +242,11 @@ class _Furnisher:
         return identity
 
     def _surfaces(self, asset: Asset) -> tuple[Support, ...]:
-        lowest = _SURFACE_SHARE * asset.size_m[2]
+        seat = self._sites is not None and role_of(asset.category) == "seat"
         return tuple(
             one
             for one in self._supports_of(asset.uid).supports
-            if (one.kind == "top" and one.z >= lowest) or one.kind == "inside"
+            if _is_high(asset, one) or (seat and one.kind in ("top", "soft"))
         )
 
     def _front(self, asset: Asset) -> float:
@@ -370,7 +419,9 @@ class _Furnisher:
         usable = [
             (index, one)
             for index, one in enumerate(supports)
-            if base.z + one.z < _HIGHEST and max(asset.size_m[:2]) < _CROWDED * one.radius
+            if base.z + one.z < _HIGHEST
+            and max(asset.size_m[:2]) < _CROWDED * one.radius
+            and _is_high(self.found.assets[other], one)
         ]
         if not usable:
             return 0
@@ -391,10 +442,15 @@ class _Furnisher:
         return 0
 
 
+def _is_high(asset: Asset, support: Support) -> bool:
+    """Whether things stand on a support upright: near the top of the model, or in a container."""
+    return support.kind == "inside" or (support.kind == "top" and support.z >= _SURFACE_SHARE * asset.size_m[2])
+
+
 def outlines(found: Furnished) -> list[tuple[F64, float]]:
     """Footprints and heights of what stands on the floor, as `room.dress_room` takes them."""
     return [
-        (footprint(found.assets[id], place), found.assets[id].size_m[2])
+        (footprint(found.assets[id], place), heights(found.assets[id], place)[1])
         for id, place in found.placements.items()
         if place.standing is None
     ]

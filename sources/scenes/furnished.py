@@ -14,7 +14,7 @@ from ...shards.geometry import F64
 from ..assets.asset import Asset
 from ..assets.carriers import AssetSupports
 from .camera import Orbit, eye, frame
-from .footprints import Placements, footprint, prism
+from .footprints import Placements, footprint, heights, prism
 from .furnish import Furnished, furnish, outlines
 from .garden import Garden, sample_garden, sample_sky
 from .layout import FIT_SHARE, Layer, Scene
@@ -32,8 +32,9 @@ from .room import (
 )
 from .rotations import free_turns
 from .silhouettes import Forecast, forecast
+from .sites import MeshOf
 from .spec import SceneObjectSpec, SceneOptions
-from .standing import carrying, riders
+from .standing import holders, renumbered, riders
 from .template import Role, Template
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def furnish_scene(
     roles: Mapping[str, Role],
     assets: Sequence[Asset],
     supports_of: Callable[[str], AssetSupports],
+    mesh_of: MeshOf | None,
     needs: SceneNeeds,
     options: SceneOptions,
     resolution: tuple[int, int],
@@ -100,12 +102,12 @@ def furnish_scene(
 
     Args:
         view: of the room or the garden, or near what stands on the focus of the template.
-        assets, supports_of: as in `furnish.furnish`.
+        assets, supports_of, mesh_of: as in `furnish.furnish`.
     """
     fault = ""
     for _ in range(_LAYOUTS):
         room, back = _yard(rng, template) if template.kind == "garden" else _sized(rng, template)
-        found = furnish(rng, room, back, template, roles, assets, supports_of)
+        found = furnish(rng, room, back, template, roles, assets, supports_of, mesh_of)
         if isinstance(found, str):
             fault = found
             continue
@@ -203,18 +205,13 @@ def _seen(found: Furnished, orbit: Orbit, resolution: tuple[int, int]) -> Furnis
         objects = [SceneObjectSpec(id, found.assets[id], "midground") for id in ids]
         placements = {id: found.placements[id] for id in ids}
         outlook = forecast(objects, placements, orbit.pose(), resolution)
-        carriers = carrying(placements)
-        unseen = {id for id, seen in outlook.items() if id not in carriers and seen.visible * seen.in_frame < _SEEN}
+        seen = {id for id, look in outlook.items() if look.visible * look.in_frame >= _SEEN}
+        unseen = set(ids) - seen - holders(seen, placements)
         if not unseen:
             break
         gone |= unseen
     new = {id: index + 1 for index, id in enumerate(ids)}
-    moved = {
-        new[id]: replace(place, standing=replace(place.standing, object=new[place.standing.object]))
-        if place.standing
-        else place
-        for id, place in placements.items()
-    }
+    moved = {new[id]: renumbered(place, new) for id, place in placements.items()}
     return Furnished(
         {new[id]: found.assets[id] for id in ids},
         {id: moved[id] for id in sorted(moved)},
@@ -305,7 +302,7 @@ def _touches(assets: Mapping[int, Asset], placements: Placements, position: F64)
 
     point = shapely.Point(position[:2])
     for id, place in placements.items():
-        if not place.present or position[2] > place.z + place.scale * assets[id].size_m[2] + _FROM_OBJECT:
+        if not place.present or position[2] > heights(assets[id], place)[1] + _FROM_OBJECT:
             continue
         if shapely.Polygon(footprint(assets[id], place)).distance(point) < _FROM_OBJECT:
             return True
@@ -344,6 +341,7 @@ def _editable(
         and seen.visible >= options.min_visible
         and seen.in_frame >= 0.9
         and (not needs.turnable or bool(free_turns(found.assets[id])))
+        and not (needs.upright and found.placements[id].settled)
         and not riders(id, found.placements)
     )
 

@@ -14,6 +14,7 @@ from ..assets.carriers import AssetSupports
 from .furnished import furnish_scene
 from .layout import Scene, compose
 from .needs import SceneNeeds
+from .sites import MeshOf
 from .spec import SceneKind, SceneOptions
 from .template import Template, read_roles, read_templates
 
@@ -29,6 +30,8 @@ class Furniture:
     """Models of many categories."""
     supports_of: Callable[[str], AssetSupports]
     """Supports of a model, by uid."""
+    mesh_of: MeshOf | None = None
+    """Meshes of models, for physics; None: scenes do without."""
 
 
 def draw_kind(rng: np.random.Generator, options: SceneOptions) -> SceneKind:
@@ -77,7 +80,7 @@ def compose_scene(
                 return "no_template_fits_models"
             near = kind == "tabletop" or (kind == "garden" and bool(rng.random() < _NEAR_IN_GARDEN))
             view = "near" if near else "room"
-            arguments = (furniture.assets, furniture.supports_of, needs, options, resolution)
+            arguments = (furniture.assets, furniture.supports_of, furniture.mesh_of, needs, options, resolution)
             return furnish_scene(rng, view, template, read_roles(), *arguments)
 
 

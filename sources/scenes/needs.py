@@ -19,5 +19,7 @@ class SceneNeeds:
     """Whether some scenes have a container and an object that fits into it, if the assets allow it."""
     turnable: bool = False
     """Whether only objects that look different after a rotation may be edited."""
+    upright: bool = False
+    """Whether only upright objects may be edited: what lies, leans or is in a heap keeps its place."""
     editable: int = 1
     """Least number of objects that are visible enough to be edited."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...shards.geometry import F64, matrix3, matrix4, project
 from ..assets.asset import Asset
 from .camera import eye
-from .footprints import Objects, Placements, container_of, footprint, opening, prism
+from .footprints import Objects, Placements, container_of, footprint, heights, opening, prism
 from .spec import CameraPose, Placement
 
 _ROWS = 64
@@ -152,7 +152,8 @@ def _order_stacks(
     first: NDArray[np.int64],
     second: NDArray[np.int64],
 ) -> None:
-    """Order the pairs whose outlines overlap in the plan: one is on, in or under the other, or reaches below it.
+    """Order the pairs whose outlines overlap in the plan: one is on, in or under the other, reaches below it, or both
+    are in one heap.
 
     What stands on something is in front of it. Of two objects at different heights, that on the camera's side of the
     height between them is in front; otherwise the one whose middle is nearer.
@@ -160,19 +161,18 @@ def _order_stacks(
     position = eye(camera)
     for i, j in zip(first[touching].tolist(), second[touching].tolist(), strict=True):
         one, other = placements[present[i].id], placements[present[j].id]
-        if not (one.standing or other.standing):
-            tops = [p.z + p.scale * o.asset.size_m[2] for o, p in ((present[i], one), (present[j], other))]
-            if one.z < tops[1] and other.z < tops[0]:
-                away = [np.hypot(p.x - position[0], p.y - position[1]) for p in (one, other)]
-                front[i, j], front[j, i] = away[0] < away[1], away[0] >= away[1]
-                continue
-        upper = one.z > other.z
+        low, high = zip(*(heights(o.asset, p) for o, p in ((present[i], one), (present[j], other))), strict=True)
+        if one.standing == other.standing and low[0] < high[1] and low[1] < high[0]:
+            away = [np.hypot(p.x - position[0], p.y - position[1]) for p in (one, other)]
+            front[i, j], front[j, i] = away[0] < away[1], away[0] >= away[1]
+            continue
+        upper = low[0] > low[1]
         if (one.standing and one.standing.object == present[j].id) or (
             other.standing and other.standing.object == present[i].id
         ):
             upper_is_front = True
         else:
-            upper_is_front = position[2] > max(one.z, other.z)
+            upper_is_front = position[2] > max(low)
         front[i, j] = upper == upper_is_front
         front[j, i] = not front[i, j]
 

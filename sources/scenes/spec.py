@@ -50,8 +50,21 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class Settled:
+    """How an object lies or leans where physics has left it (`scenes.physics`)."""
+
+    tilt_deg: tuple[float, float]
+    """Rotation vector along x and y, in degrees: before it is rotated about z, the object is tilted about this level
+    axis by the vector's length."""
+    on_support: bool
+    """Whether it touches the floor or the surface that `standing` names; else it lies on other objects only."""
+    held_by: tuple[int, ...] = ()
+    """Ids of other objects that it lies on or leans against: without them it would fall."""
+
+
+@dataclass(frozen=True)
 class Placement:
-    """The pose of one object, a similarity: world_from_object = translate(x, y, z) rotate_z(yaw) scale."""
+    """The pose of one object, a similarity: world_from_object = translate(x, y, z) rotate_z(yaw) rotate(tilt) scale."""
 
     x: float
     y: float
@@ -61,6 +74,8 @@ class Placement:
     present: bool = True
     standing: Standing | None = None
     """None: on the floor, or in the container of an open scene."""
+    settled: Settled | None = None
+    """None: upright, without a tilt."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +148,7 @@ class SceneSpec:
 
 def to_json(spec: SceneSpec) -> dict[str, Any]:
     """The specification as plain JSON values (object ids become strings), without `second_object`, `room`, `garden`,
-    `standing` and `top` where there is none, and without `kind` of an open scene."""
+    `standing`, `settled` and `top` where there is none, and without `kind` of an open scene."""
     values = asdict(spec)
     if not spec.edit.second_object:
         del values["edit"]["second_object"]
@@ -147,8 +162,9 @@ def to_json(spec: SceneSpec) -> dict[str, Any]:
             del placed["top"]
     for state in (values["source"], values["target"]):
         for placement in state["placements"].values():
-            if placement["standing"] is None:
-                del placement["standing"]
+            for name in ("standing", "settled"):
+                if placement[name] is None:
+                    del placement[name]
     return values
 
 
@@ -167,6 +183,11 @@ def _from_to(low: float, high: float) -> Callable[[tuple[float, float]], tuple[f
 def _square(given: Any) -> Any:
     """One number is the side of a square."""
     return (given, given) if isinstance(given, int) and not isinstance(given, bool) else given
+
+
+def _switch(given: Any) -> Any:
+    """In YAML, `on` and `off` are true and false."""
+    return ("on" if given else "off") if isinstance(given, bool) else given
 
 
 def _each_within(low: int, high: int) -> Callable[[tuple[int, int]], tuple[int, int]]:
@@ -231,6 +252,12 @@ class SceneOptions(Options):
         default={"open": 1.0},
         description="weights of the kinds of scenes: objects on a floor (open), a furnished room, seen as a whole "
         "(room) or near what stands on a table or cabinet (tabletop), or a garden",
+        json_schema_extra={"fingerprint": "if changed"},
+    )
+    physics: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = Field(
+        default="auto",
+        description="things that lean, lie or are in a heap in furnished rooms, by MuJoCo (extra `physics`); a build "
+        "resolves auto once, to on where MuJoCo is installed",
         json_schema_extra={"fingerprint": "if changed"},
     )
     objects: Annotated[tuple[int, int], AfterValidator(_from_to(2, 8))] = Field(

@@ -5,7 +5,7 @@ Invariant: the base of an object that stands on a support lies inside the polygo
 support is stored (`Placement.standing`) and never derived from boxes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -32,24 +32,48 @@ Assets = Mapping[int, Asset]
 
 
 def riders(identity: int, placements: Mapping[int, Placement]) -> frozenset[int]:
-    """Ids of what stands on an object, on what stands on it, and so on; only what is present."""
+    """Ids of what stands on an object or is held by it (`Settled.held_by`), on what does on these, and so on; only what
+    is present."""
     found: set[int] = set()
     left = [identity]
     while left:
         below = left.pop()
-        new = {
-            id
-            for id, place in placements.items()
-            if place.present and place.standing and place.standing.object == below and id not in found
-        }
+        new = {id for id, place in placements.items() if place.present and below in _holders(place) and id not in found}
+        found |= new
+        left += new
+    return frozenset(found)
+
+
+def holders(ids: Collection[int], placements: Mapping[int, Placement]) -> frozenset[int]:
+    """Ids of what objects stand on or are held by, of what these do, and so on."""
+    found: set[int] = set()
+    left = list(ids)
+    while left:
+        new = set(_holders(placements[left.pop()])) - found
         found |= new
         left += new
     return frozenset(found)
 
 
 def carrying(placements: Mapping[int, Placement]) -> frozenset[int]:
-    """Ids of the objects on, in or under which some present object stands."""
-    return frozenset(place.standing.object for place in placements.values() if place.present and place.standing)
+    """Ids of the objects on, in or under which some present object stands, or which hold it."""
+    return frozenset(id for place in placements.values() if place.present for id in _holders(place))
+
+
+def _holders(place: Placement) -> tuple[int, ...]:
+    """Ids of the objects without which an object would not be where it is."""
+    held_by = place.settled.held_by if place.settled else ()
+    return (place.standing.object, *held_by) if place.standing else held_by
+
+
+def renumbered(place: Placement, new: Mapping[int, int]) -> Placement:
+    """A placement after the objects have got new ids."""
+    if place.standing:
+        place = replace(place, standing=replace(place.standing, object=new[place.standing.object]))
+    if place.settled:
+        held_by = tuple(sorted(new[id] for id in place.settled.held_by))
+        place = replace(place, settled=replace(place.settled, held_by=held_by))
+    return place
 
 
 def standing_on(identity: int, index: int, supports: Supports) -> Standing:
@@ -84,11 +108,14 @@ def rested(asset: Asset, placement: Placement, base: Placement, support: Support
 def standing_fault(
     identity: int, assets: Assets, placements: Mapping[int, Placement], supports: Supports
 ) -> str | None:
-    """Why an object cannot stand where its placement puts it on a support; None if it can, or stands on the floor."""
+    """Why an object cannot stand where its placement puts it on a support; None if it can, or stands on the floor.
+
+    A settled object is where physics has left it, and nowhere else.
+    """
     import shapely
 
     place = placements[identity]
-    if place.standing is None:
+    if place.standing is None or place.settled:
         return None
     base = placements[place.standing.object]
     support = supports[place.standing.object][place.standing.support]

@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from ...shards.errors import BadInput
 from ...shards.options import Options, read_yaml
 from ..assets.carriers import names_of
+from .loose import Loose
 from .needs import Range
 
 FOLDER: Final = Path(__file__).with_name("templates")
@@ -22,6 +23,12 @@ ROLES: Final = "roles.yaml"
 Place = Literal["against wall", "in the middle", "anywhere", "in front", "beside", "around", "on"]
 RELATIVE: Final[frozenset[Place]] = frozenset(("in front", "beside", "around", "on"))
 """Places that need another item (`of`)."""
+_LOOSE: Final[Mapping[Loose, tuple[Place, ...]]] = {
+    "leaning": ("on",),
+    "lying": ("on", "anywhere", "in the middle"),
+    "heap": ("on", "anywhere", "in the middle"),
+}
+"""Places of each pose."""
 Count = Annotated[int, Field(ge=0, le=12)]
 
 
@@ -47,6 +54,8 @@ class Item(Options):
 
     role: str
     place: Place
+    pose: Literal["upright", Loose] = "upright"
+    """How the objects are: all but `upright` needs physics (`scene.physics`), without which the item is left out."""
     of: str = ""
     """Name of the earlier item that `place` refers to."""
     name: str = ""
@@ -67,6 +76,8 @@ class Item(Options):
         if (self.place in RELATIVE) != bool(self.of):
             needs = "needs `of`, the name of an earlier item" if self.place in RELATIVE else "does not take `of`"
             raise ValueError(f"place '{self.place}' {needs}")
+        if self.pose != "upright" and self.place not in _LOOSE[self.pose]:
+            raise ValueError(f"pose '{self.pose}' needs place {' or '.join(map(repr, _LOOSE[self.pose]))}")
         if self.count[0] > self.count[1]:
             raise ValueError(f"count [{self.count[0]}, {self.count[1]}]: the first number is larger than the second")
         return self

@@ -184,6 +184,9 @@ def scene(width: int = 128, height: int = 96, walls: tuple[Wall, ...] = (WALL,))
 def world_mesh(spec: SceneSpec, id: int, placement: Placement) -> trimesh.Trimesh:
     mesh = object_mesh(NAMES[id], next(item.asset for item in spec.objects if item.id == id))
     pose = similarity(placement.x, placement.y, placement.z, placement.yaw_deg, placement.scale)
+    if placement.settled:
+        x, y = placement.settled.tilt_deg
+        pose = pose @ trimesh.transformations.rotation_matrix(np.deg2rad(np.hypot(x, y)), (x, y, 0.0))
     return trimesh.Trimesh(transform(pose, mesh.vertices), mesh.faces, process=False)
 
 

@@ -38,6 +38,7 @@ from spatialdata_builder.sources.scenes.spec import (
     RenderOptions,
     SceneObjectSpec,
     SceneSpec,
+    Settled,
     State,
 )
 from tests.needs import needs
@@ -169,6 +170,27 @@ def cast(spec: SceneSpec, state: State) -> Cast:
         normal.reshape(*shape, 3),
         inner,
     )
+
+
+def test_tilted_objects_agree_with_an_independent_ray_caster(renderer, files):
+    """One on its side, where Euler angles lose digits, and one that leans."""
+    spec = scene()
+    tilts = {1: (90.003, 0.0), 2: (-25.0, 130.0)}
+    places = {
+        id: dataclasses.replace(place, z=0.35, settled=Settled(tilts[id], True)) if id in tilts else place
+        for id, place in spec.source.placements.items()
+    }
+    spec = dataclasses.replace(spec, source=State(places, spec.source.camera))
+    renderer.open(spec, files)
+    view, truth, seen = renderer.render(spec.source), cast(spec, spec.source), renderer.visibility([spec.source])[0]
+    inner = truth.inner & (truth.depth > 0)
+    assert np.median(np.abs(view.depth - truth.depth)[inner]) < 1e-4
+    assert (view.instances == truth.instances).mean() > 0.99
+    for id, place in places.items():
+        alone = State({id: place}, spec.source.camera)
+        whole = (cast(dataclasses.replace(spec, walls=()), alone).instances == id).sum()
+        assert seen[id].own_px == pytest.approx(whole, rel=0.1)
+        assert seen[id].visible == pytest.approx((truth.instances == id).sum() / whole, abs=0.1)
 
 
 @pytest.mark.parametrize("number", [0, 1])

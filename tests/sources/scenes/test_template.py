@@ -39,6 +39,8 @@ def folder(tmp_path: Path) -> Path:
         (GOOD + "  - {role: chair, place: anywhere, of: a}\n", ("anywhere", "`of`")),
         (GOOD + "  - {role: chair, place: anywhere, count: [3, 1]}\n", ("[3, 1]",)),
         (GOOD + "  - {name: a, role: chair, place: anywhere}\n", ("two items", "'a'")),
+        (GOOD + "  - {role: toy, place: around, of: a, pose: heap}\n", ("heap", "'anywhere'")),
+        (GOOD + "  - {role: toy, place: anywhere, pose: floating}\n", ("items.1.pose", "leaning")),
         (GOOD.replace("against wall", "on the moon"), ("items.0.place",)),
         (GOOD.replace("kind: room", "kind: cave"), ("kind",)),
     ],
