@@ -92,6 +92,8 @@ def furnish(
     work = _Furnisher(rng, room, back, roles, assets, supports_of, mesh_of)
     named: dict[str, int] = {}
     for item in template.items:
+        if item.pose != "upright" and mesh_of is None:
+            continue
         wanted = rng.random() < item.chance
         count = int(rng.integers(item.count[0], item.count[1] + 1))
         if item.of and item.of not in named:
