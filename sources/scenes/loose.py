@@ -17,6 +17,7 @@ from .spec import Placement, Settled, Standing
 
 if TYPE_CHECKING:
     import shapely
+    from shapely.geometry.base import BaseGeometry
 
 Loose = Literal["leaning", "lying", "heap"]
 Mesh = tuple[F64, Integers]
@@ -233,11 +234,11 @@ def starts_free(bodies: Sequence[Body], site: Site) -> bool:
     return True
 
 
-def _shadow(points: F64) -> "shapely.Geometry":
+def _shadow(points: F64) -> "BaseGeometry":
     """The outline from above of points (n, 3)."""
     import shapely
 
-    return shapely.convex_hull(shapely.multipoints(points[:, :2]))
+    return shapely.MultiPoint(points[:, :2]).convex_hull
 
 
 def _on_edge(rng: np.random.Generator, size: F64, along: F64, lean_deg: float) -> tuple[F64, float]:

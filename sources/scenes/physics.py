@@ -11,20 +11,18 @@ measured. Other processors and other versions of MuJoCo may give other poses.
 
 import copy
 import hashlib
+import importlib
 import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from ...shards.errors import BadInput
 from ...shards.geometry import F64, tilted_similarity
 from ..assets.height_map import Integers
-
-if TYPE_CHECKING:
-    import mujoco
 
 MOST_GAP: Final = 0.002
 """Meters between the triangles of two things that touch: a wider gap is seen."""
@@ -141,6 +139,11 @@ def is_installed() -> bool:
     return importlib.util.find_spec("mujoco") is not None
 
 
+def _mujoco() -> Any:
+    """The package, which has no types."""
+    return importlib.import_module("mujoco")
+
+
 def need_mujoco() -> None:
     """Raises BadInput where MuJoCo is not installed."""
     if not is_installed():
@@ -181,9 +184,8 @@ def _digest(bodies: Sequence[Body], fixed: Sequence[Fixed], planes: Sequence[Pla
 
 
 def _settle(bodies: Sequence[Body], fixed: Sequence[Fixed], planes: Sequence[Plane]) -> list[Rest]:
-    import mujoco
-
     need_mujoco()
+    mujoco = _mujoco()
     try:
         model = _world(bodies, fixed, planes)
     except ValueError:  # MuJoCo finds no hull of a piece: its points are in one plane
@@ -354,10 +356,9 @@ def _distance(corners: F64) -> float:
     return float(np.where(inside, height, nearest).min())
 
 
-def _world(bodies: Sequence[Body], fixed: Sequence[Fixed], planes: Sequence[Plane]) -> "mujoco.MjModel":
+def _world(bodies: Sequence[Body], fixed: Sequence[Fixed], planes: Sequence[Plane]) -> Any:
     """The model. Its bodies are, after the world, the bodies in order, then the fixed things in order."""
-    import mujoco
-
+    mujoco = _mujoco()
     spec: Any = mujoco.MjSpec()
     spec.option.timestep = _STEP_S
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
@@ -385,18 +386,16 @@ def _names() -> Iterator[str]:
 
 
 def _add_pieces(spec: Any, body: Any, pieces: Sequence[F64], names: Iterator[str]) -> None:
-    import mujoco
-
+    mujoco = _mujoco()
     for points in pieces:
         name = next(names)
         spec.add_mesh(name=name, uservert=points.astype(np.float32).ravel())
         body.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name, **_CONTACT)
 
 
-def _run(model: "mujoco.MjModel", data: Any) -> list[bool]:
+def _run(model: Any, data: Any) -> list[bool]:
     """Step until all bodies are at rest; whether each of them is."""
-    import mujoco
-
+    mujoco = _mujoco()
     mujoco.mj_forward(model, data)
     quiet = 0.0
     speeds = np.zeros((model.nv // 6, 6))
@@ -409,7 +408,7 @@ def _run(model: "mujoco.MjModel", data: Any) -> list[bool]:
 
 
 def _read_contacts(
-    model: "mujoco.MjModel", data: Any, bodies: Sequence[Body], fixed: Sequence[Fixed], rests: Sequence[Rest]
+    model: Any, data: Any, bodies: Sequence[Body], fixed: Sequence[Fixed], rests: Sequence[Rest]
 ) -> None:
     """Enter into `rests` what each body touches, and the largest gap of the triangles there."""
     placed = [b.vertices @ (m := r.pose.matrix())[:3, :3].T + m[:3, 3] for b, r in zip(bodies, rests, strict=True)]
@@ -465,8 +464,7 @@ def _quaternion(pose: Pose) -> F64:
 
 def _quaternion_of(rotation: F64) -> F64:
     """(w, x, y, z) of a rotation matrix (3, 3)."""
-    import mujoco
-
+    mujoco = _mujoco()
     quaternion = np.empty(4)
     mujoco.mju_mat2Quat(quaternion, np.ascontiguousarray(rotation, np.float64).ravel())
     return quaternion

@@ -20,6 +20,7 @@ from .spec import Placement, Standing
 
 if TYPE_CHECKING:
     import shapely
+    from shapely.geometry.base import BaseGeometry
 
 MeshOf: TypeAlias = Callable[[Asset], Mesh]
 """The mesh of an asset in its object frame."""
@@ -64,9 +65,7 @@ class Sites:
         self._rng, self._assets, self._placements, self._mesh_of = rng, assets, placements, mesh_of
         self._walls = [(normal, distance) for normal, _, distance in walls]
 
-    def on_floor(
-        self, how: Loose, things: Sequence[Asset], reach: F64, free: "shapely.Geometry"
-    ) -> dict[int, Placement]:
+    def on_floor(self, how: Loose, things: Sequence[Asset], reach: F64, free: "BaseGeometry") -> dict[int, Placement]:
         """Things on the floor; the placements of those that came to rest, by their number.
 
         Args:
