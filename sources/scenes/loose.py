@@ -35,7 +35,7 @@ _SIDE: Final = 0.04
 class Site:
     """Where loose things may come to rest. World frame, meters."""
 
-    area: "shapely.Polygon"
+    area: "BaseGeometry"
     """They touch the surface inside it, and their middles are above it."""
     height: float
     """Of the surface."""
