@@ -16,7 +16,6 @@ from .physics import MOST_GAP, Body, Fixed, Plane, Rest, divided, settle
 from .spec import Placement, Settled, Standing
 
 if TYPE_CHECKING:
-    import shapely
     from shapely.geometry.base import BaseGeometry
 
 Loose = Literal["leaning", "lying", "heap"]
