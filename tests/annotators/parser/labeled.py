@@ -11,11 +11,13 @@ from typing import Any, Literal
 from spatialdata_builder.annotators.claims import Claims
 from spatialdata_builder.annotators.parser.parse import parse
 
-FILE = Path(__file__).with_name("labeled_instructions.jsonl")
-Group = Literal["tuned", "held out", "tuned later", "fresh"]
+FILES = tuple(Path(__file__).with_name(f"labeled_{name}.jsonl") for name in ("instructions", "supports"))
+Group = Literal["tuned", "held out", "tuned later", "fresh", "supports, tuned", "supports, held out"]
 """`tuned`: the first rules were developed on them. `held out`: labeled together with `tuned`, before there were rules,
 and inspected once since. `tuned later`: written to measure the first rules, and used for tuning since, in three rounds.
-`fresh`: written and labeled before the last of these rounds, and not inspected since."""
+`fresh`: written and labeled before the last of these rounds, and not inspected since.
+`supports, tuned`, `supports, held out`: one list about what objects stand on, in and under, written and labeled before
+the rules for it, and split at random."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Labeled:
 
 @functools.cache
 def labeled() -> tuple[Labeled, ...]:
-    rows = [json.loads(line) for line in FILE.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for file in FILES for line in file.read_text(encoding="utf-8").splitlines()]
     return tuple(Labeled(row["text"], Claims(**row["claims"]) if row["claims"] else None, row["group"]) for row in rows)
 
 
