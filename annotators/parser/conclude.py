@@ -11,6 +11,7 @@ from ...shards.schema import EditKind
 from ..claims import Claims
 from ..edits.registry import kind_of
 from .lexicon import NOT_OBJECTS
+from .places import resolve
 from .reading import Reading
 
 _UNKNOWN_VERB: Final = re.compile(r"(?!the |an? )\w+(?: \w+)? (?:the|an?|its|their) ")
@@ -32,7 +33,7 @@ class Parsed:
 
 def claims_of(fields: dict[str, Any], rest: Sequence[str]) -> Parsed:
     """Claims with these fields. No claims if a value is out of range (a rotation by 720 degrees)."""
-    for name in ("object", "references"):
+    for name in ("object", "references", "support_object", "origin_object"):
         if name in fields:
             value = fields[name]
             plain = [text.replace("_", " ").strip() for text in ([value] if isinstance(value, str) else value)]
@@ -56,16 +57,20 @@ def conclude(reading: Reading) -> Parsed:
         "viewpoint",
     ):
         return Parsed(None, (reading.object, *reading.rest))
-    if "turn" in kind.claims and any(place.relation == "into" for place in reading.places):
+    if "turn" in kind.claims and any(place.relation == "into" and place.ends for place in reading.places):
         return Parsed(None, ("into", *reading.rest))  # `turn the table into a bench`
     fields: dict[str, Any] = {"edit": kind.name, "object": reading.object}
     rest = list(reading.rest)
-    places = [place for place in reading.places if not place.ignored and place.references]
-    if kind.moves_objects:
-        # A relation that says where the object ends is a claim. One that tells which object is meant is not checked.
-        described = [place for place in places if place.described]
-        rest += [f"{place.relation} {' and '.join(place.references)}" for place in described]
-        places = [place for place in places if not place.described]
+    found = resolve(
+        [place for place in reading.places if not place.ignored and place.references],
+        kind,
+        reading.object,
+        put=reading.kind != "translate",
+        goes=bool(reading.directions or "part" in reading.values),
+    )
+    places = found.relations
+    fields |= found.fields
+    rest += found.rest
     rest += [] if places else [f"beyond {place.references}" for place in reading.places if place.relation == "beyond"]
     if places:
         place = places[-1]
@@ -86,6 +91,11 @@ def conclude(reading: Reading) -> Parsed:
     _place_on_side(reading, fields, ends and not places and not directions and "part" not in reading.values)
     fields |= kind.named_objects(fields["object"])
     fields |= {name: value for name, value in reading.values.items() if name in kind.claims}
+    if "riders" in reading.values:
+        if kind.in_source and kind.objects:
+            fields["riders"] = "along"
+        else:
+            rest.append("along with what it carries")
     if reading.below and "turn" in fields:
         fields["turn"] = "clockwise" if fields["turn"] == "counterclockwise" else "counterclockwise"
     if "size" in kind.claims:

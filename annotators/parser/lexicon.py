@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from .places import CONTAINER, SURFACE
 from .text import NUMBER
 
 CLOSED: Final = (
@@ -24,7 +25,7 @@ _EYE: Final = r"(?:point of view|viewpoint|perspective|view|vantage point|side)"
 _SEEN: Final = r"(?:as )?(?:seen|viewed|looked at) (?:from|by)|from|in"
 _SIDE: Final = r"(?:[- ]hand)?(?: side)?"
 _SPACE: Final = r"(?:scene|image|picture|photo|frame|room|view|shot)"
-
+_DETERMINER: Final = r"(?:the|an?|its|their|his|her|my|your|our|this|that|these|those|another|one of the)"
 
 _RESTS: Final = r"(?:stands?|sits?|lies?|rests?|leans?|hangs?)"
 _RESTING: Final = r"(?:standing|sitting|lying|resting|leaning|hanging|located|found|situated)"
@@ -46,6 +47,50 @@ class Marker:
 
 def _marker(kind: str, pattern: str, value: str = "") -> Marker:
     return Marker(kind, re.compile(rf"(?:{pattern})(?![\w'-])"), value)
+
+
+def _supports() -> list[Marker]:
+    there = rf"(?= (?:{_DETERMINER}|it|them)\b)"
+    not_there = (
+        rf"(?! (?:the|an?|its|their) (?:(?:[\w-]+ )?(?:walls?|ceiling|sides?|ends?|spot|way|axis|angle|{_IMAGE})\b"
+        rf"|(?:same|opposite|other|far) |{_VIEWER}'s|(?:left|right)(?:[- ]hand)?(?! (?:[\w-]+ )?(?:{SURFACE}|{CONTAINER})s?\b)\b)"
+        r"| its base\b)"
+    )
+    way = r"(?:(?:back|down|up|over|out|flat|upright|right|directly|straight) )*"
+    carried = (
+        r"(?:on top of|on|inside|in|upon|atop|under)(?: and (?:on|in|under))* (?:it|them)(?: (?:too|as well))?"
+    )
+    carried = rf"(?: [\w-]+){{0,6}}? {carried}"
+    printed = r"(?:[\w-]+ ){0,2}(?:logos?|labels?|prints?|patterns?|stickers?|stripes?|dots?|letters|text|designs?|faces?)\b"
+    return [
+        _marker("stand", rf"{way}(?:on|(?:on )?(?:the )?(?:very )?top of|upon|atop){there}{not_there}", "on"),
+        _marker("onto", rf"{way}(?:onto|on to)(?: (?:the )?top of)?{there}{not_there}", "on"),
+        _marker("stand", rf"{way}(?:underneath|beneath|under|below){there}{not_there}", "under"),
+        _marker("stand", rf"{way}in(?= (?:my|your|that|this) (?:[\w-]+ ){{0,3}}?{CONTAINER}\b)", "into"),
+        _marker("off", rf"(?:up )?off(?: of)?{there}|(?:up )?from (?:on|upon|atop|on top of){there}", "on"),
+        _marker("off", rf"(?:out )?from (?:under|underneath|beneath|below){there}", "under"),
+        _marker("off", rf"out of{there}(?! the {_SPACE}\b)|from (?:in|inside|within){there}", "into"),
+        _marker("from", rf"(?:up )?from(?= {_DETERMINER} (?:[\w-]+ ){{0,5}}?(?:{SURFACE}|{CONTAINER})s?\b)", "from"),
+        _marker(
+            "to",
+            rf"{way}to(?= {_DETERMINER} (?!left|right|front|back|rear|other|side)(?:[\w-]+ ){{0,5}}?"
+            rf"(?:{SURFACE}|{CONTAINER})s?\b)",
+            "to",
+        ),
+        _marker("against", rf"(?:(?:up|flush|right|flat|close) )*against{there}", "against"),
+        _marker(
+            "corner",
+            r"(?:in|into|to|inside) (?:the|a) corner(?: of (?:the|this) (?:\w+ )?(?:room|kitchen|bedroom|office|hall))?"
+            r"(?! of\b)",
+            "corner",
+        ),
+        _marker(
+            "riders",
+            rf"(?:with|and|including|plus) (?:everything|whatever|anything|all|what){carried}"
+            rf"|(?:(?:along|together) )?(?:with|including) (?:the|those|these)(?! {printed}){carried}"
+            r"|(?:(?:along|together) )?(?:with|and|including) (?:all )?(?:of )?its contents",
+        ),
+    ]
 
 
 def _relations() -> list[Marker]:
@@ -74,7 +119,8 @@ def _relations() -> list[Marker]:
         _marker(
             "relation",
             r"(?:right |immediately )?(?:next to|beside)|close to|near(?: to)?|alongside(?: of)?|adjacent to"
-            r"|by the side of|in the vicinity of|side by side with",
+            r"|by the side of|in the vicinity of|side by side with"
+            rf"|(?:over )?by(?= the (?!same|side|camera|viewer|{_VIEWER})(?:[\w-]+ )?[\w-]+(?:$| [,.]| on | in ))",
             "next",
         ),
         _marker("relation", r"into|inside(?: of)?|within", "into"),
@@ -140,7 +186,7 @@ def _parts() -> list[Marker]:
     row, side = r"(upper|lower|top|bottom)", r"(left|right|middle|centre|center)"
     return [
         _marker("part", rf"{to} {row}[- ]{side}(?:-hand)?(?: {bit})? of the {_IMAGE}", "{1} {2}"),
-        _marker("part", rf"{to} {row}[- ]{side}(?: corner| part)?", "{1} {2}"),
+        _marker("part", rf"{to} {row}[- ]{side}(?: corner| part)?(?! shel)", "{1} {2}"),
         _marker(
             "part",
             rf"{to} (?:far |extreme |very )?(left|right|upper|lower|top|bottom)(?:-hand)?(?: {bit})? of the {_IMAGE}",
@@ -274,6 +320,7 @@ def _sizes() -> list[Marker]:
 
 
 MARKERS: Final[tuple[Marker, ...]] = (
+    *_supports(),
     *_relations(),
     *_directions(),
     *_parts(),
@@ -283,7 +330,7 @@ MARKERS: Final[tuple[Marker, ...]] = (
     _marker("metres", rf"(?:by )?(?:about |around |roughly |approximately |some )?({NUMBER}) metres", "{1}"),
     _marker(
         "gone",
-        rf"disappears?|vanish(?:es)?|go away|must go{CLOSED}|should go{CLOSED}|(?:should |is |are )?(?:be )?gone"
+        rf"disappears?|vanish(?:es)?|go away|(?:must|should) go{CLOSED}(?! (?:in|on|to|at|by|up|down|towards?|closer|further)\b)|(?:should |is |are )?(?:be )?gone"
         rf"|out of the {_SPACE}|(?:should )?no longer be (?:there|seen|visible|in the {_IMAGE})",
     ),
     _marker("away", rf"away{CLOSED}"),
@@ -299,8 +346,7 @@ MARKERS: Final[tuple[Marker, ...]] = (
     # Phrases without a meaning here still end a noun phrase.
     _marker(
         "open",
-        r"(?:underneath|beneath|under|below|above|atop|on top of|against|opposite(?: to)?|across from|beyond|past"
-        r"|outside(?: of)?|among(?:st)?)(?= (?:the|an?|its|their)\b)",
+        r"(?:above|opposite(?: to)?|across from|beyond|past|outside(?: of)?|among(?:st)?)(?= (?:the|an?|its|their)\b)",
     ),
     _marker("out", r"out$"),
     _marker("appears", r"(?:should |must |shall )?(?:appear|show up)s?"),
@@ -324,7 +370,7 @@ FILLERS: Final = _words(
 """Words without meaning if they stand alone between phrases."""
 PICTURES: Final = _words("scene image picture")
 """Fillers that may also name an object."""
-ARTICLE: Final = re.compile(r"^(?:the|an?|some|another|one more|one|this|that) ")
+ARTICLE: Final = re.compile(r"^(?:the|an?|some|another|one more|one|this|that|these|those|my|your|our|his|her) ")
 NEW: Final = re.compile(r"^(?:an?|some|another|one more|one) ")
 NO_NOUN: Final = _words(
     """to off back forth should must shall would could might be been is are was were has have had does it its they

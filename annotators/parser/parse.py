@@ -8,6 +8,7 @@ instruction that says nothing of a field from one that was not understood.
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Final
 
 from ..edits.registry import kind_of
@@ -26,6 +27,14 @@ _SIZE: Final = r"(?:size|dimensions?|scale|proportions|height and width|width an
 _POSSESSED_SIZE: Final = re.compile(rf"\b((?:the|a) (?:[\w-]+ ){{0,8}}?[\w-]+)'s (?:own |overall )?{_SIZE}\b")
 _SWITCHED: Final = re.compile(r"(?:please )?(?:turn|switch) (?:(?:on|off) .*|(?:the|an?) [\w -]* (?:on|off))$")
 """Switching a lamp on or off is no rotation."""
+_STATEMENT: Final = re.compile(
+    r"(?:there (?:is|are)|(?:i|we) (?:can )?see) (?:an? |some |the |one )(.+)"
+    r"|((?:the|that|this|my) (?:[\w-]+ ){1,6}?)(?:is|are|was|were|sits?|stands?|lies?) (?:currently |now |still |just )*"
+    r"(?:left |lying |standing |sitting |placed )?((?:on|in|under|underneath|beneath|below|inside|atop) .+)"
+    r"|((?:the|that|this|my) (?:[\w-]+ ){1,6}?)(?:is|are|looks?|seems?|feels?) (?:a bit |a little |way |far |much )?too \w+"
+)
+"""A clause about an object, before a request about `it`."""
+_ABOUT_IT: Final = re.compile(rf"(?:please |now |just )*(?:(?:{_OPENERS}) (?:\w+ )?(?:it|them)|it|they)\b")
 _MEANT: Final = re.compile(
     rf"\b(?:{_OPENERS}) the (camera|picture|image|photo|photograph|frame|screen|scene|view)"
     r"(?!'|-|\w| (?:angle|position|view|height|pose))",
@@ -86,8 +95,12 @@ def _parse(text: str, names: Sequence[str]) -> Parsed:
     reading = Reading()
     for clause in clauses.prohibited:
         reading.mentioned = reading.mentioned or _first_noun_phrase(clause)
-    for clause in clauses.requested:
-        if _SWITCHED.match(clause):
+    for clause, after in pairwise([*clauses.requested, ""]):
+        stated = _STATEMENT.fullmatch(clause)
+        if stated and _ABOUT_IT.match(after):
+            read_clause(reading, list(chunks("".join(group or "" for group in stated.groups()))))
+            reading.describe()
+        elif _SWITCHED.match(clause):
             reading.rest.append(clause)
         else:
             read_clause(reading, list(chunks(clause)))

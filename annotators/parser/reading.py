@@ -5,6 +5,7 @@ not understood, go to `Reading.rest`.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import hypot
 from typing import Any, Final, Literal, cast
@@ -22,6 +23,7 @@ from .lexicon import (
     TAIL,
     WHOLE_SCENE,
 )
+from .places import Place, Sense
 from .verbs import SIZES, VerbKind
 
 _OTHER_SUBJECT: Final = re.compile(r" (?:so that|so|until|where)\b")
@@ -34,21 +36,21 @@ _LOCATION: Final = re.compile(r"(?:on|in|by|over) (?:the|an?) [\w -]+")
 """Where an object is, by a relation that claims do not have: part of its name (`the clock hanging on the wall`)."""
 _PRONOUN_LAST: Final = re.compile(r" (?:it|they)$")
 _OWN: Final = re.compile(r"\b(?:its|their|it|they)\b")
-_TIED_TO_SUBJECT: Final = frozenset({"relation", "into", "own", "itself", "onside", "direction", "part", "view"})
+_TIED_TO_SUBJECT: Final = frozenset(
+    {
+        *("relation", "into", "own", "itself", "onside", "direction", "part", "view"),
+        *("stand", "onto", "off", "to", "from", "against", "corner"),
+    }
+)
 
 
-@dataclass
-class Place:
-    """One relation and its reference objects."""
-
-    relation: str
-    references: list[str]
-    own_frame: bool = False
-    """Whether left and right are those of the reference object, not of the viewer."""
-    described: bool = False
-    """Whether it tells which object is meant, not where the object ends."""
-    ignored: bool = False
-    """Whether it is where the object comes from, or on a side that is not named: neither is a claim."""
+_SENSES: Final[Mapping[str, Sense]] = {
+    **dict.fromkeys(("stand", "onto", "into"), "stand"),
+    "off": "origin",
+    "to": "to",
+    "from": "from",
+}
+"""Sense of the place that a chunk of this kind opens; of all other kinds, `relation`."""
 
 
 @dataclass
@@ -82,6 +84,12 @@ class Reading:
     rest: list[str] = field(default_factory=list[str])
     """Words that were not understood."""
 
+    def describe(self) -> None:
+        """Take what was read so far as a description of the object, not as a request."""
+        self.new = self.without_article = False
+        for place in self.places:
+            place.described = True
+
 
 def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
     """Add one clause, given as its chunks, to the reading."""
@@ -93,8 +101,14 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
     if not has_phrases and (not reading.kind or (repeats_verb and trim_noun_phrase(chunks[1].value) not in PRONOUNS)):
         # An object named before the request (`take the mug and ...`) is only what a pronoun refers to.
         reading.mentioned, reading.object = reading.object or reading.mentioned, ""
+    if chunks[0].kind == "verb" and chunks[0].value != "light" and not reading.kind:
+        for place in reading.places:
+            # `take the can on the floor and put it on the desk`
+            place.described = place.described or place.in_name
     pending: Place | None = None
     described = ignored = other_subject = False
+    named_at = -2
+    verb_at = next((index for index, chunk in enumerate(chunks) if chunk.kind in ("verb", "aux")), -1)
     for index, chunk in enumerate(chunks):
         match chunk.kind:
             case "verb":
@@ -118,6 +132,9 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
                 if described and reading.object and (location := _LOCATION.match(chunk.value)):
                     reading.object += f" {chunks[index - 1].word} {location[0].strip()}"
                     described = False
+                elif described and reading.object and noun_phrase.partition(" ")[0] in NEAREST:
+                    reading.rest.append(noun_phrase)
+                    described = False
                 elif continues_name:
                     reading.object += f" {chunk.value.partition(' , ')[0]}"
                 elif pending is not None and not meaningless:
@@ -130,7 +147,10 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
                 elif ignored and not meaningless:
                     ignored = False
                 elif not meaningless and not _continue_between(reading, chunk.value, noun_phrase):
+                    named = reading.object
                     another = _read_words(reading, chunk.value, noun_phrase)
+                    if reading.object != named and not chunk.value.endswith(","):
+                        named_at = index
                     other_subject = other_subject or (another and chunks[index - 1].kind != "open")
             case _ if (
                 other_subject
@@ -139,11 +159,20 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
             ):
                 # `so that the table is behind it` is about the table, not the edited object.
                 reading.rest.append(chunk.word)
-            case "relation" | "into" if pending is not None and pending.relation != "between":
+            case "relation" | "into" | "stand" | "onto" | "to" | "off" | "from" | "against" if (
+                pending is not None and pending.relation != "between"
+            ):
                 # `behind and slightly to the left of the lamp`: claims hold one relation; the other is not understood.
                 reading.rest.append(chunk.word)
-            case "relation" | "into" | "own":
+            case "corner":
+                reading.places.append(Place("corner", ["room"], described=described))
+                described = False
+            case "relation" | "into" | "own" | "stand" | "onto" | "to" | "off" | "from" | "against":
+                in_subject = bool(reading.object) and index < verb_at
                 pending = _read_place(reading, chunk, described, ignored)
+                if pending is not None:
+                    pending.described = described or (in_subject and pending.sense != "relation")
+                    pending.in_name = index - 1 == named_at
                 described = ignored = False
             case "that":
                 described = (
@@ -200,7 +229,7 @@ def _read_verb(reading: Reading, chunk: Chunk) -> None:
 def _read_words(reading: Reading, words: str, noun_phrase: str) -> bool:
     """Read words as the name of the edited object. Return whether they name another object."""
     noun_phrase, more = _split_noun_phrase(noun_phrase)
-    reading.rest += [more] if more else []
+    reading.rest += [more] if more and not (more == "there" and reading.places) else []
     if noun_phrase in PRONOUNS:
         reading.object = reading.object or reading.mentioned or ("it" if noun_phrase == "it" else "")
     elif not noun_phrase or noun_phrase == reading.object:
@@ -246,7 +275,10 @@ def _read_place(reading: Reading, chunk: Chunk, described: bool, ignored: bool) 
         side, _, owner = chunk.value.partition(" ")
         reading.places.append(Place(side, [trim_noun_phrase(owner)], True, described, ignored))
         return None
-    place = Place(chunk.value, [], False, described, ignored)
+    place = Place(chunk.value, [], False, described, ignored, _SENSES.get(chunk.kind, "relation"))
+    place.ends = chunk.kind in ("onto", "to") or chunk.word == "into"
+    if chunk.value == "into" and place.sense == "relation":
+        place.sense = "stand"
     reading.places.append(place)
     return place
 
@@ -279,6 +311,8 @@ def _read_phrase(reading: Reading, chunk: Chunk) -> None:
             reading.values["part"] = " ".join(names.get(word, word) for word in chunk.value.split())
         case "below":
             reading.below = True
+        case "riders":
+            reading.values["riders"] = "along"
         case "turn":
             reading.values["turn"] = chunk.value
         case "view":

@@ -33,6 +33,33 @@ def _to_meters(meters_per_unit: float) -> Callable[[re.Match[str]], str]:
     return lambda found: f"{float(found[1]) * meters_per_unit:.6g} metres"
 
 
+_REQUESTS: Final[tuple[tuple[str, _Replacement], ...]] = (
+    (r"\b(?:pls|plz)\b", "please"),
+    (r"\bteh\b", "the"),
+    (
+        r"\b(?:is it possible|would it be possible|would you be able|are you able|feel free|be so (?:kind|good)(?: as)?"
+        r"|i was wondering if you could|you may want|i want you|i'd love(?: for)? you) to\b",
+        "please",
+    ),
+    (r"\b(?:(?:do|would) you mind|(?:how|what) about|what if we try|i suggest|i'd suggest|consider|try) (?=\w+ing\b)", "by "),
+    (r"\bwhy do not (?:you|we)\b", "please"),
+    (r"\b(?:can|could|would|will) (?:you|u|we)\b(?: please)?", "please"),
+    # `could the box be moved` is `the box should be moved`.
+    (
+        r"(?:^|(?<=[,.;!?] ))(?:can|could|may|might|should|shall|must) "
+        r"((?:the|that|this|my) (?:[\w-]+ ){1,8}?)(?:please )?(?=(?:be|go|sit|stand|lie|rest|have|appear|get)\b)",
+        r"\1should ",
+    ),
+    (r"\bi (?:really )?(?:do not|no longer) (?:like|want|need) (?=the |that |this |my )", "i see "),
+    (
+        r"(?:^|(?<=[.;!?] ))((?:[\w-]+ ){1,8}?)(?:is|are) (?:not (?:needed|necessary|required)|unnecessary)\b",
+        r"do not \1",
+    ),
+    (r"\bi (?:think|guess|believe|feel like)(?: that)?\b", ""),
+    (r"\b(?:would|will|might|may) (?:look|be|work|fit|go)(?: much| far)? (?:better|best|nicer|nice|good|great)\b", "should stand"),
+    (r"\b(?:there )ought to be\b", "there should be"),
+)
+"""Polite and indirect requests become imperatives, and statements with `should`."""
 _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"[’‘]", "'"),
     (r"[–—]", " - "),
@@ -42,7 +69,7 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"\bi'd\b", "i would"),
     (r"\b(there|it|that|which|who)'s\b", r"\1 is"),
     (r"\b(we|you|they)'re\b", r"\1 are"),
-    (r"\b(?:can|could|would|will) you\b", "please"),
+    *_REQUESTS,
     (r"\blet's\b|\b(?:i|we) (?:need|want|would like) you to\b|\byou should\b", ""),
     (
         r"\bthere (?:(?:should|must|shall|will) (?:now )?be|is|are) no(?: more| longer (?:an?|any))? (?!\w+ than\b)"
@@ -134,7 +161,7 @@ class Split:
 
 _HARD: Final = re.compile(r" ?(?:[;:!?()]|\.(?!\d))+ ?| - ")
 _PROHIBITION: Final = (
-    r"(?:do not|never|without (?:\w+ing|any)|keep|keeping|leave|leaving|instead of|rather than|nothing else|not"
+    r"(?:do not|never|without (?:\w+ing|any)|keep|keeping|leave(?! (?:it|them) (?:on|in|under|inside|against|atop|next to) )|leaving|instead of|rather than|nothing else|not"
     r"|(?:change|alter|touch) nothing|no (?:more|other)|only change"
     r"|(?:everything|all) else (?:remains?|stays?|is|are|should|must|as|unchanged|untouched))"
 )
@@ -162,8 +189,13 @@ _WITHOUT: Final = re.compile(
 
 def _base_forms(text: str, verbs: str) -> str:
     """Turn `by removing` into a separate clause: `; remove`."""
-    gerunds = {f"{verb.removesuffix('e')}ing": verb for verb in verbs.split("|") if verb.isalpha()}
-    return re.sub(r" by (\w+ing)\b", lambda found: f" ; {gerunds[found[1]]}" if found[1] in gerunds else found[0], text)
+    gerunds = {
+        f"{stem}ing": verb
+        for verb in verbs.split("|")
+        if verb.isalpha()
+        for stem in (verb.removesuffix("e"), verb + verb[-1])
+    }
+    return re.sub(r"(?:^| )by (\w+ing)\b", lambda found: f" ; {gerunds[found[1]]}" if found[1] in gerunds else found[0], text)
 
 
 def split(text: str, verbs: str) -> Split:
