@@ -16,6 +16,8 @@ from .reading import Reading
 
 _UNKNOWN_VERB: Final = re.compile(r"(?!the |an? )\w+(?: \w+)? (?:the|an?|its|their) ")
 
+_PLACE_IN_NAME: Final = re.compile(r" (?=(?:on|in|at|over|along|above|around|across) (?:the|an?|its) (?!left\b|right\b))")
+
 
 @dataclass(frozen=True)
 class Parsed:
@@ -52,7 +54,8 @@ def conclude(reading: Reading) -> Parsed:
         return Parsed(None, (reading.object, *reading.rest))
     if kind is None or (kind.objects and not reading.object) or (not kind.in_source and "more" in reading.signs):
         return Parsed(None, tuple(reading.rest))
-    if re.sub(r"^(?:entire|whole|full) ", "", reading.object) in NOT_OBJECTS or reading.object.partition(" ")[0] in (
+    told = reading.object == "one" and any(place.described or place.in_name for place in reading.places)
+    if (not told and re.sub(r"^(?:entire|whole|full) ", "", reading.object) in NOT_OBJECTS) or reading.object.partition(" ")[0] in (
         "camera",
         "viewpoint",
     ):
@@ -70,6 +73,8 @@ def conclude(reading: Reading) -> Parsed:
     )
     places = found.relations
     fields |= found.fields
+    if "origin" in fields:
+        rest = [words for words in rest if words not in ("out", "off", "up")]  # `pull out the box from under the bed`
     rest += found.rest
     rest += [] if places else [f"beyond {place.references}" for place in reading.places if place.relation == "beyond"]
     if places:
@@ -88,7 +93,12 @@ def conclude(reading: Reading) -> Parsed:
     elif "view" in kind.claims and directions in (["towards"], ["away"]):
         fields["view"] = "front" if directions == ["towards"] else "rear"
     ends = kind.places_objects and "part" in kind.claims
-    _place_on_side(reading, fields, ends and not places and not directions and "part" not in reading.values)
+    ends = ends and not (places or found.fields or directions or "part" in reading.values)
+    _place_on_side(reading, fields, ends)
+    if kind.places_objects and fields.keys() <= {"edit", "object", "directions"} and not directions:
+        # `put the picture on the wall`: where it ends is not understood, and is no part of its name.
+        fields["object"], *more = _PLACE_IN_NAME.split(fields["object"], maxsplit=1)
+        rest += [words for words in more if words]
     fields |= kind.named_objects(fields["object"])
     fields |= {name: value for name, value in reading.values.items() if name in kind.claims}
     if "riders" in reading.values:
@@ -135,9 +145,10 @@ def _kind_from_phrases(reading: Reading) -> EditKind | Literal[""]:
         return "scale"
     if values.keys() & {"turn", "view", "degrees"} or "whirl" in signs:
         return "rotate"
-    if reading.places or reading.directions or "part" in values:
-        return "insert" if reading.new and not reading.light else "translate"
-    return ""
+    ends = [place for place in reading.places if not place.described and place.sense not in ("origin", "from")]
+    if not (ends or reading.directions or "part" in values):
+        return ""  # `take the mug off the desk` may remove it, or put it elsewhere
+    return "insert" if reading.new and reading.light in ("", "i would like", "i need") else "translate"
 
 
 def _place_on_side(reading: Reading, fields: dict[str, Any], is_end: bool) -> None:

@@ -50,11 +50,20 @@ def _marker(kind: str, pattern: str, value: str = "") -> Marker:
 
 
 def _supports() -> list[Marker]:
-    there = rf"(?= (?:{_DETERMINER}|it|them)\b)"
+    bare = (
+        r"(?:[\w-]+ )?(?:table|desk|shelf|bookshelf|bookcase|counter|floor|sofa|couch|bed|chair|armchair|tray|windowsill"
+        r"|cabinet|bowl|basket|box)(?=$| [,.]| (?:to|and|next|beside|near|behind|between|in|on|onto|into|from|under)\b)"
+    )
+    there = rf"(?= (?:(?:{_DETERMINER}|it|them)\b|{bare}))"
     not_there = (
-        rf"(?! (?:the|an?|its|their) (?:(?:[\w-]+ )?(?:walls?|ceiling|sides?|ends?|spot|way|axis|angle|{_IMAGE})\b"
+        rf"(?! (?:the|an?|its|their) (?:(?:[\w-]+ )?(?:walls?(?! shel)|ceiling|(?:side|end)s?(?! tables?\b)|spot|way|axis|angle"
+        rf"|{_IMAGE})\b"
         rf"|(?:same|opposite|other|far) |{_VIEWER}'s|(?:left|right)(?:[- ]hand)?(?! (?:[\w-]+ )?(?:{SURFACE}|{CONTAINER})s?\b)\b)"
         r"| its base\b)"
+    )
+    carrier = (
+        r"(?:(?!(?:behind|beside|between|near|next|in|on|at|under|from|of|to|into|onto|and|with|by|that|which|front|back"
+        rf"|rear|side|space|spot|place|area)\b|(?:left|right) (?:side|of|hand)\b)[\w-]+ ){{0,4}}?(?:{SURFACE}|{CONTAINER})s?\b"
     )
     way = r"(?:(?:back|down|up|over|out|flat|upright|right|directly|straight) )*"
     carried = (
@@ -67,17 +76,13 @@ def _supports() -> list[Marker]:
         _marker("onto", rf"{way}(?:onto|on to)(?: (?:the )?top of)?{there}{not_there}", "on"),
         _marker("stand", rf"{way}(?:underneath|beneath|under|below){there}{not_there}", "under"),
         _marker("stand", rf"{way}in(?= (?:my|your|that|this) (?:[\w-]+ ){{0,3}}?{CONTAINER}\b)", "into"),
-        _marker("off", rf"(?:up )?off(?: of)?{there}|(?:up )?from (?:on|upon|atop|on top of){there}", "on"),
+        _marker("off", rf"(?:up )?off(?: of)?{there}|(?:up )?from (?:on|upon|atop|(?:on )?(?:the )?top of){there}", "on"),
         _marker("off", rf"(?:out )?from (?:under|underneath|beneath|below){there}", "under"),
         _marker("off", rf"out of{there}(?! the {_SPACE}\b)|from (?:in|inside|within){there}", "into"),
-        _marker("from", rf"(?:up )?from(?= {_DETERMINER} (?:[\w-]+ ){{0,5}}?(?:{SURFACE}|{CONTAINER})s?\b)", "from"),
-        _marker(
-            "to",
-            rf"{way}to(?= {_DETERMINER} (?!left|right|front|back|rear|other|side)(?:[\w-]+ ){{0,5}}?"
-            rf"(?:{SURFACE}|{CONTAINER})s?\b)",
-            "to",
-        ),
-        _marker("against", rf"(?:(?:up|flush|right|flat|close) )*against{there}", "against"),
+        _marker("from", rf"(?:up )?from(?= (?:{_DETERMINER} {carrier}|{bare}))", "from"),
+        _marker("to", rf"{way}to(?= (?:{_DETERMINER} {carrier}|{bare}))", "to"),
+        _marker("against", rf"(?:(?:so (?:that )?|with )?its back (?:is |stands )?)?(?:(?:up|back|flush|right|flat|close) )*against{there}"
+            rf"|(?:so (?:that )?|with )?its back (?:touches|touching){there}", "against"),
         _marker(
             "corner",
             r"(?:in|into|to|inside) (?:the|a) corner(?: of (?:the|this) (?:\w+ )?(?:room|kitchen|bedroom|office|hall))?"
@@ -221,7 +226,7 @@ def _frames() -> list[Marker]:
 
 
 def _turns() -> list[Marker]:
-    above = r"above|the top|overhead|a bird's[- ]eye view"
+    above = r"above|the top(?! (?:of|shel))|overhead|a bird's[- ]eye view"
     side = r"(front|rear|back)(?: (left|right))?(?: side)?|(left|right)(?:-hand)? (?:side|profile)"
     seen = r"(?:(?:as|when|if) )?(?:seen|viewed|looking down|looked at)"
     shown = r"show|reveal|expose|display|see|look(?:ing)? at|view|present"
@@ -346,7 +351,7 @@ MARKERS: Final[tuple[Marker, ...]] = (
     # Phrases without a meaning here still end a noun phrase.
     _marker(
         "open",
-        r"(?:above|opposite(?: to)?|across from|beyond|past|outside(?: of)?|among(?:st)?)(?= (?:the|an?|its|their)\b)",
+        r"(?:above|below|beneath|under|underneath|against|opposite(?: to)?|across from|beyond|past|outside(?: of)?|among(?:st)?)(?= (?:the|an?|its|their)\b)",
     ),
     _marker("out", r"out$"),
     _marker("appears", r"(?:should |must |shall )?(?:appear|show up)s?"),
@@ -375,7 +380,7 @@ NEW: Final = re.compile(r"^(?:an?|some|another|one more|one) ")
 NO_NOUN: Final = _words(
     """to off back forth should must shall would could might be been is are was were has have had does it its they
     their them we you us there here now currently still also that which who what when if because as than closer nearer
-    farther further away up not or so until while forward backward towards"""
+    farther further away up not or so until while forward backward towards upside"""
 )
 """Words that end a noun phrase, unless they are its first word. What they start is not understood."""
 SILENT: Final = _words("off forth has have had needs now currently still also to be")

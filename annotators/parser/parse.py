@@ -29,7 +29,7 @@ _SWITCHED: Final = re.compile(r"(?:please )?(?:turn|switch) (?:(?:on|off) .*|(?:
 """Switching a lamp on or off is no rotation."""
 _STATEMENT: Final = re.compile(
     r"(?:there (?:is|are)|(?:i|we) (?:can )?see) (?:an? |some |the |one )(.+)"
-    r"|((?:the|that|this|my) (?:[\w-]+ ){1,6}?)(?:is|are|was|were|sits?|stands?|lies?) (?:currently |now |still |just )*"
+    r"|((?:the|that|this|my) (?:[\w-]+ ){1,6}?)(?:is misplaced|is|are|was|were|sits?|stands?|lies?) (?:currently |now |still |just )*"
     r"(?:left |lying |standing |sitting |placed )?((?:on|in|under|underneath|beneath|below|inside|atop) .+)"
     r"|((?:the|that|this|my) (?:[\w-]+ ){1,6}?)(?:is|are|looks?|seems?|feels?) (?:a bit |a little |way |far |much )?too \w+"
 )

@@ -59,7 +59,7 @@ SURFACE: Final = (
 )
 """Nouns of what has things on it: `from the table` means `off the table`."""
 CONTAINER: Final = (
-    r"(?:bowl|basket|hamper|box|carton|crate|bucket|pail|bin|tub|drawer|sink|basin|pot|jar|cup|mug|glass|vase|bag"
+    r"(?:bowl|pan|dish|bathtub|basket|hamper|box|carton|crate|bucket|pail|bin|tub|drawer|sink|basin|pot|jar|cup|mug|glass|vase|bag"
     r"|backpack|suitcase|fridge|refrigerator|oven|wheelbarrow|wagon)"
 )
 """Nouns of what has things in it: `from the basket` means `out of the basket`."""
@@ -81,8 +81,12 @@ _SHELVES: Final = {
     "lower": "lower",
     **dict.fromkeys(("bottom", "bottommost", "lowest", "lowermost"), "bottom"),
 }
-_SPACE: Final = re.compile(r"(?:[\w-]+ )?(?:area|space|gap|spot|place|region|room|position)")
+_SPACE: Final = re.compile(r"(?:[\w-]+ )?(?:area|space|gap|spot|place|region|room|position)(?: of .*)?")
 """`in the space between the two`: the relation says it all."""
+_PART: Final = re.compile(
+    r"(?:[\w-]+ )?(?:corner|edge|end|middle|center|centre|side|half|back|front)(?: of .*)?|it|them"
+)
+"""A part of a support (`on the edge of the table`), or no name: more or less than claims can say."""
 _COUNTED: Final = re.compile(r"(?:first|second|third|fourth|fifth|last|next|other|same)\b")
 
 
@@ -98,7 +102,7 @@ def resolve(places: Sequence[Place], kind: Kind, phrase: str, put: bool, goes: b
     known: list[Place] = []
     for place in places:
         settled = _settle(place, phrase)
-        if settled is None:
+        if settled is None or (settled.sense != "relation" and _PART.fullmatch(settled.references[0])):
             rest.append(place.text)
         elif not (settled.described and settled.sense == "relation" and kind.moves_objects):
             known.append(settled)
@@ -116,6 +120,7 @@ def resolve(places: Sequence[Place], kind: Kind, phrase: str, put: bool, goes: b
         end, unclear = (stands[0], stands[1:]) if stands else (None, [])
     if kind.in_target and not kind.moves_objects:
         unclear, origins = [*unclear, *origins], []
+    unclear += [place for place in relations[:-1] if place.relation in ("against", "corner")]
     fields: dict[str, Any] = {}
     if end and end.relation == "into" and not relations:
         relations = [end]
@@ -176,6 +181,7 @@ def _shelf_of(phrase: str) -> tuple[str | None, str]:
 
     The name of every floor is `floor`.
     """
+    phrase = phrase.removeprefix("its ").removeprefix("their ")
     if _FLOOR.fullmatch(phrase):
         return "floor", "none"
     found = _SHELF.fullmatch(phrase)

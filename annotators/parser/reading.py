@@ -35,6 +35,8 @@ _UNKNOWN_VERB: Final = re.compile(r" and (?=(?!the |an? |its |their |another |so
 _LOCATION: Final = re.compile(r"(?:on|in|by|over) (?:the|an?) [\w -]+")
 """Where an object is, by a relation that claims do not have: part of its name (`the clock hanging on the wall`)."""
 _PRONOUN_LAST: Final = re.compile(r" (?:it|they)$")
+_PARTNER: Final = re.compile(r" (?:and|with) (?:the|an?|my|that|this) ")
+"""What comes before the second object of a swap."""
 _OWN: Final = re.compile(r"\b(?:its|their|it|they)\b")
 _TIED_TO_SUBJECT: Final = frozenset(
     {
@@ -106,12 +108,16 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
             # `take the can on the floor and put it on the desk`
             place.described = place.described or place.in_name
     pending: Place | None = None
-    described = ignored = other_subject = False
+    described = standing = ignored = other_subject = False
     named_at = -2
     verb_at = next((index for index, chunk in enumerate(chunks) if chunk.kind in ("verb", "aux")), -1)
+    if any(chunk.kind == "verb" and chunk.value == "swap" for chunk in chunks):
+        reading.kind = reading.kind or "swap"
     for index, chunk in enumerate(chunks):
         match chunk.kind:
             case "verb":
+                # `move the mug standing on the desk`
+                standing = bool(reading.kind) and chunk.value == "place" and index - 1 == named_at
                 _read_verb(reading, chunk)
             case "words":
                 noun_phrase, tail = _split_tail(chunk.value)
@@ -138,6 +144,13 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
                 elif continues_name:
                     reading.object += f" {chunk.value.partition(' , ')[0]}"
                 elif pending is not None and not meaningless:
+                    if pending.relation != "between" and (partner := _PARTNER.search(noun_phrase)):
+                        noun_phrase, second = noun_phrase[: partner.start()], noun_phrase[partner.start() + 1 :]
+                        if reading.kind == "swap":  # `swap the mug on the desk and the lamp`
+                            _read_partner(reading, second)
+                            pending.described = True
+                        else:
+                            reading.rest.append(second)
                     pending.references += _references(reading, pending, noun_phrase)
                     if not reading.object and pending.relation != "between" and " , " in noun_phrase:
                         # `insert , to the right of the stove , a copper kettle`
@@ -146,6 +159,8 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
                     pending = None
                 elif ignored and not meaningless:
                     ignored = False
+                elif reading.kind == "swap" and reading.object and _PARTNER.match(f" {chunk.value}"):
+                    _read_partner(reading, chunk.value)
                 elif not meaningless and not _continue_between(reading, chunk.value, noun_phrase):
                     named = reading.object
                     another = _read_words(reading, chunk.value, noun_phrase)
@@ -171,9 +186,9 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
                 in_subject = bool(reading.object) and index < verb_at
                 pending = _read_place(reading, chunk, described, ignored)
                 if pending is not None:
-                    pending.described = described or (in_subject and pending.sense != "relation")
+                    pending.described = described or ((in_subject or standing) and pending.sense != "relation")
                     pending.in_name = index - 1 == named_at
-                described = ignored = False
+                described = standing = ignored = False
             case "that":
                 described = (
                     index > 0 and chunks[index - 1].kind == "words" and not chunk.word.startswith(("so ", "to "))
@@ -185,6 +200,12 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
             case "beyond":
                 # Which side that is depends on what follows (`, that is , to its right`).
                 pending = _read_place(reading, chunk, False, True)
+            case "onside" if reading.places and reading.places[-1].sense != "relation" and pending is None:
+                # `put the mug on the table on the left`
+                if chunks[index - 1].kind == "words" and not chunks[index - 1].value.endswith(","):
+                    reading.places[-1].references[-1] += f" on the {chunk.value}"
+                else:
+                    reading.rest.append(chunk.word)
             case "onside":
                 if not described:
                     reading.onside.append((chunk.value, len(reading.places)))
@@ -244,6 +265,13 @@ def _read_words(reading: Reading, words: str, noun_phrase: str) -> bool:
         reading.rest.append(noun_phrase)
         return True
     return False
+
+
+def _read_partner(reading: Reading, words: str) -> None:
+    """Add the second object of a swap, which follows a place of the first one: `and the lamp`."""
+    sides = [f" on the {side}" for side, _ in reading.onside]
+    reading.onside.clear()
+    reading.object = f"{reading.object}{''.join(sides)} {words.rstrip(' ,')}"
 
 
 def _split_noun_phrase(noun_phrase: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ that prohibit something (`do not rotate it`, `without moving the vase`, `not the
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 NUMBER: Final = r"(?<!\d)\d{1,9}(?:\.\d{1,9})?"
@@ -35,13 +36,22 @@ def _to_meters(meters_per_unit: float) -> Callable[[re.Match[str]], str]:
 
 _REQUESTS: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"\b(?:pls|plz)\b", "please"),
+    (r"\b(it|we|you|there)'d\b", r"\1 would"),
+    (r"\b(is|are|was|were|does|did|should|must|can|could|would)n't\b", r"\1 not"),
     (r"\bteh\b", "the"),
     (
         r"\b(?:is it possible|would it be possible|would you be able|are you able|feel free|be so (?:kind|good)(?: as)?"
-        r"|i was wondering if you could|you may want|i want you|i'd love(?: for)? you) to\b",
+        r"|you may want|i want you|i would (?:like|love)(?: for)? you) to\b",
         "please",
     ),
-    (r"\b(?:(?:do|would) you mind|(?:how|what) about|what if we try|i suggest|i'd suggest|consider|try) (?=\w+ing\b)", "by "),
+    (r"\b(?:(?:do|would) you mind|(?:how|what) about|i (?:would )?suggest|consider|try) (?=\w+ing\b)", "by "),
+    (
+        r"\bi would (?:really |very much )?(?:love|like)(?: (?:to (?:have|see)|for there to be)(?= an? ))?\b"
+        r"|\bit (?:would|will) be (?:great|nice|good|lovely|better) (?:to have|if there (?:was|were))(?= an? )",
+        "i would like",
+    ),
+    (r"\b(?:make sure|see to it|ensure)(?: that)?\b", ""),
+    (r"\b(?:does|do) not belong(?= [^.;!?]{1,80}[.;!?,] \w)", "is misplaced"),
     (r"\bwhy do not (?:you|we)\b", "please"),
     (r"\b(?:can|could|would|will) (?:you|u|we)\b(?: please)?", "please"),
     # `could the box be moved` is `the box should be moved`.
@@ -187,15 +197,17 @@ _WITHOUT: Final = re.compile(
 )
 
 
+@cache
+def _gerunds(verbs: str) -> dict[str, str]:
+    """Each verb by its forms in -ing: `move` by `moving`, `put` by `putting`."""
+    words = [verb for verb in verbs.split("|") if verb.isalpha()]
+    return {f"{stem}ing": verb for verb in words for stem in (verb.removesuffix("e"), verb + verb[-1])}
+
+
 def _base_forms(text: str, verbs: str) -> str:
     """Turn `by removing` into a separate clause: `; remove`."""
-    gerunds = {
-        f"{stem}ing": verb
-        for verb in verbs.split("|")
-        if verb.isalpha()
-        for stem in (verb.removesuffix("e"), verb + verb[-1])
-    }
-    return re.sub(r"(?:^| )by (\w+ing)\b", lambda found: f" ; {gerunds[found[1]]}" if found[1] in gerunds else found[0], text)
+    forms = _gerunds(verbs)
+    return re.sub(r"(?:^| )by (\w+ing)\b", lambda found: f" ; {forms[found[1]]}" if found[1] in forms else found[0], text)
 
 
 def split(text: str, verbs: str) -> Split:
