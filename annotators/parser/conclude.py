@@ -18,6 +18,9 @@ _UNKNOWN_VERB: Final = re.compile(r"(?!the |an? )\w+(?: \w+)? (?:the|an?|its|the
 
 _PLACE_IN_NAME: Final = re.compile(r" (?=(?:on|in|at|over|along|above|around|across) (?:the|an?|its) (?!left\b|right\b))")
 
+_INSTEAD: Final = re.compile(r" (?=for (?:the|an?) )")
+"""`exchange the lamp for a vase` replaces it."""
+
 
 @dataclass(frozen=True)
 class Parsed:
@@ -99,8 +102,12 @@ def conclude(reading: Reading) -> Parsed:
         # `put the picture on the wall`: where it ends is not understood, and is no part of its name.
         fields["object"], *more = _PLACE_IN_NAME.split(fields["object"], maxsplit=1)
         rest += [words for words in more if words]
+    if kind.name == "swap":
+        fields["object"], *more = _INSTEAD.split(fields["object"], maxsplit=1)
+        rest += more
     fields |= kind.named_objects(fields["object"])
     fields |= {name: value for name, value in reading.values.items() if name in kind.claims}
+    rest += [name for name in ("turn", "degrees", "view") if name in reading.values and name not in kind.claims]
     if "riders" in reading.values:
         if kind.in_source and kind.objects:
             fields["riders"] = "along"

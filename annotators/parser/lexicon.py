@@ -25,10 +25,10 @@ _EYE: Final = r"(?:point of view|viewpoint|perspective|view|vantage point|side)"
 _SEEN: Final = r"(?:as )?(?:seen|viewed|looked at) (?:from|by)|from|in"
 _SIDE: Final = r"(?:[- ]hand)?(?: side)?"
 _SPACE: Final = r"(?:scene|image|picture|photo|frame|room|view|shot)"
-_DETERMINER: Final = r"(?:the|an?|its|their|his|her|my|your|our|this|that|these|those|another|one of the)"
+_DETERMINER: Final = r"(?:the|an?|its|their|his|her|my|your|our|this|that|these|those|another|one of the|each other)"
 
 _RESTS: Final = r"(?:stands?|sits?|lies?|rests?|leans?|hangs?)"
-_RESTING: Final = r"(?:standing|sitting|lying|resting|leaning|hanging|located|found|situated)"
+_RESTING: Final = r"(?:standing|sitting|lying|resting|leaning|hanging|located|found|situated|perched|seated|sleeping)"
 _MODAL: Final = "should|must|shall|ought to|needs? to|has to|have to|has|is|are|gets?|to|now|will|would|could"
 
 
@@ -93,7 +93,9 @@ def _supports() -> list[Marker]:
             "riders",
             rf"(?:with|and|including|plus) (?:everything|whatever|anything|all|what){carried}"
             rf"|(?:(?:along|together) )?(?:with|including) (?:the|those|these)(?! {printed}){carried}"
-            r"|(?:(?:along|together) )?(?:with|and|including) (?:all )?(?:of )?its contents",
+            r"|(?:(?:along|together) )?(?:with|and|including) (?:all )?(?:of )?its contents"
+            r"|(?:and )?everything (?:that is |which is )?on it (?:should |must |will )?(?:also )?(?:moves?|comes?|goes?|stays?)"
+            r" (?:along|with it|too|on it)(?: with it)?",
         ),
     ]
 
@@ -353,6 +355,7 @@ MARKERS: Final[tuple[Marker, ...]] = (
         "open",
         r"(?:above|below|beneath|under|underneath|against|opposite(?: to)?|across from|beyond|past|outside(?: of)?|among(?:st)?)(?= (?:the|an?|its|their)\b)",
     ),
+    _marker("open", r"(?:one|two|three|a) shel(?:f|ves) (?:up|down|higher|lower|above|below)|face (?:up|down)|upside down"),
     _marker("out", r"out$"),
     _marker("appears", r"(?:should |must |shall )?(?:appear|show up)s?"),
     _marker("aux", rf"(?:in)?to the {_SPACE}"),

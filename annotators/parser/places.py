@@ -84,7 +84,7 @@ _SHELVES: Final = {
 _SPACE: Final = re.compile(r"(?:[\w-]+ )?(?:area|space|gap|spot|place|region|room|position)(?: of .*)?")
 """`in the space between the two`: the relation says it all."""
 _PART: Final = re.compile(
-    r"(?:[\w-]+ )?(?:corner|edge|end|middle|center|centre|side|half|back|front)(?: of .*)?|it|them"
+    r"(?:[\w-]+ )?(?:corner|edge|end|middle|center|centre|side|half|back|front)(?: of .*)?|it|them|each other|.*\b(?:shel(?:f|ves) (?:above|below)|of the (?:two|three))\b.*"
 )
 """A part of a support (`on the edge of the table`), or no name: more or less than claims can say."""
 _COUNTED: Final = re.compile(r"(?:first|second|third|fourth|fifth|last|next|other|same)\b")

@@ -110,7 +110,7 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
     pending: Place | None = None
     described = standing = ignored = other_subject = False
     named_at = -2
-    verb_at = next((index for index, chunk in enumerate(chunks) if chunk.kind in ("verb", "aux")), -1)
+    verb_at = next((index for index, chunk in enumerate(chunks) if chunk.kind in ("verb", "aux") and chunk.word != "now"), -1)
     if any(chunk.kind == "verb" and chunk.value == "swap" for chunk in chunks):
         reading.kind = reading.kind or "swap"
     for index, chunk in enumerate(chunks):
@@ -183,7 +183,8 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
                 reading.places.append(Place("corner", ["room"], described=described))
                 described = False
             case "relation" | "into" | "own" | "stand" | "onto" | "to" | "off" | "from" | "against":
-                in_subject = bool(reading.object) and index < verb_at
+                second = reading.kind == "swap" and _PARTNER.search(reading.object)
+                in_subject = bool(reading.object) and index < verb_at and not second
                 pending = _read_place(reading, chunk, described, ignored)
                 if pending is not None:
                     pending.described = described or ((in_subject or standing) and pending.sense != "relation")
@@ -257,7 +258,7 @@ def _read_words(reading: Reading, words: str, noun_phrase: str) -> bool:
         return False
     elif not reading.object:
         reading.object = noun_phrase
-        phrase = re.sub(r"^(?:, )*(?:(?:please|now|over|just|only|,) )*", "", words)
+        phrase = re.sub(r"^(?:, )*(?:(?:please|kindly|now|over|just|only|,) )*", "", words)
         reading.new = bool(NEW.match(phrase))
         reading.without_article = not ARTICLE.match(phrase) and not phrase.startswith(("both ", "all "))
         reading.signs |= {"more"} if phrase.startswith("more ") else set()

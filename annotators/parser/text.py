@@ -40,10 +40,22 @@ _REQUESTS: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"\b(is|are|was|were|does|did|should|must|can|could|would)n't\b", r"\1 not"),
     (r"\bteh\b", "the"),
     (
-        r"\b(?:is it possible|would it be possible|would you be able|are you able|feel free|be so (?:kind|good)(?: as)?"
-        r"|you may want|i want you|i would (?:like|love)(?: for)? you) to\b",
+        r"\b(?:(?:is|would) it (?:be )?(?:possible|okay|ok|all ?right|fine)|(?:would you be|are you) able|feel free"
+        r"|be so (?:kind|good)(?: as)?|you may want|i want you|i would (?:like|love)(?: for)? you) to\b"
+        r"|\b(?:i was (?:hoping|wondering if)|(?:i|we) would (?:appreciate it|be (?:glad|grateful|happy)) if) "
+        r"you(?: could| would)?\b",
         "please",
     ),
+    (r"^(?:(?:right|ok|okay|all ?right|well|so|hey|hi|hello|oh|um|hmm|yes|actually|fine|great|perfect|cool)[,!]+ )+", ""),
+    (r"\bhave (?:someone|somebody) (?=\w+ (?:the|a) )", ""),
+    (r"\ball the way\b", ""),
+    (r"\btill\b", "until"),
+    (
+        r"\bit would be (?:better|best|nicer?|great|good) if ((?:the|that|this|my) (?:[\w-]+ ){1,6}?)"
+        r"(?:were|was|stood|sat|went)\b",
+        r"\1should be",
+    ),
+
     (r"\b(?:(?:do|would) you mind|(?:how|what) about|i (?:would )?suggest|consider|try) (?=\w+ing\b)", "by "),
     (
         r"\bi would (?:really |very much )?(?:love|like)(?: (?:to (?:have|see)|for there to be)(?= an? ))?\b"
@@ -57,7 +69,7 @@ _REQUESTS: Final[tuple[tuple[str, _Replacement], ...]] = (
     # `could the box be moved` is `the box should be moved`.
     (
         r"(?:^|(?<=[,.;!?] ))(?:can|could|may|might|should|shall|must) "
-        r"((?:the|that|this|my) (?:[\w-]+ ){1,8}?)(?:please )?(?=(?:be|go|sit|stand|lie|rest|have|appear|get)\b)",
+        r"((?:the|that|this|my) (?:[\w-]+ ){1,8}?)(?:please )?(?=(?:be|go|sit|stand|lie|rest|have|appear|get|swap|switch|trade|exchange|change)\b)",
         r"\1should ",
     ),
     (r"\bi (?:really )?(?:do not|no longer) (?:like|want|need) (?=the |that |this |my )", "i see "),
@@ -66,7 +78,7 @@ _REQUESTS: Final[tuple[tuple[str, _Replacement], ...]] = (
         r"do not \1",
     ),
     (r"\bi (?:think|guess|believe|feel like)(?: that)?\b", ""),
-    (r"\b(?:would|will|might|may) (?:look|be|work|fit|go)(?: much| far)? (?:better|best|nicer|nice|good|great)\b", "should stand"),
+    (r"\b(?:would|will|might|may) (?:look|be|work|fit|go)(?: much| far)? (?:better off|better|best|nicer|nice|good|great)\b", "should stand"),
     (r"\b(?:there )ought to be\b", "there should be"),
 )
 """Polite and indirect requests become imperatives, and statements with `should`."""
@@ -77,7 +89,7 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"\be\.g\.", "for example"),
     (r"\bdon't\b", "do not"),
     (r"\bi'd\b", "i would"),
-    (r"\b(there|it|that|which|who)'s\b", r"\1 is"),
+    (r"\b(there|it|that|which|who|what|whatever|everything)'s\b", r"\1 is"),
     (r"\b(we|you|they)'re\b", r"\1 are"),
     *_REQUESTS,
     (r"\blet's\b|\b(?:i|we) (?:need|want|would like) you to\b|\byou should\b", ""),
