@@ -75,7 +75,7 @@ def _supports() -> list[Marker]:
         _marker("stand", rf"{way}(?:on|(?:on )?(?:the )?(?:very )?top of|upon|atop){there}{not_there}", "on"),
         _marker("onto", rf"{way}(?:onto|on to)(?: (?:the )?top of)?{there}{not_there}", "on"),
         _marker("stand", rf"{way}(?:underneath|beneath|under|below){there}{not_there}", "under"),
-        _marker("stand", rf"{way}in(?= (?:my|your|that|this) (?:[\w-]+ ){{0,3}}?{CONTAINER}\b)", "into"),
+        _marker("stand", rf"{way}in(?= (?:its|my|your|that|this) (?:[\w-]+ ){{0,3}}?{CONTAINER}\b)", "into"),
         _marker("off", rf"(?:up )?off(?: of)?{there}|(?:up )?from (?:on|upon|atop|(?:on )?(?:the )?top of){there}", "on"),
         _marker("off", rf"(?:out )?from (?:under|underneath|beneath|below){there}", "under"),
         _marker("off", rf"out of{there}(?! the {_SPACE}\b)|from (?:in|inside|within){there}", "into"),
@@ -94,6 +94,7 @@ def _supports() -> list[Marker]:
             rf"(?:with|and|including|plus) (?:everything|whatever|anything|all|what){carried}"
             rf"|(?:(?:along|together) )?(?:with|including) (?:the|those|these)(?! {printed}){carried}"
             r"|(?:(?:along|together) )?(?:with|and|including) (?:all )?(?:of )?its contents"
+            r"|, (?:the |an? )?[\w-]+ (?:and all|included)"
             r"|(?:and )?everything (?:that is |which is )?on it (?:should |must |will )?(?:also )?(?:moves?|comes?|goes?|stays?)"
             r" (?:along|with it|too|on it)(?: with it)?",
         ),
@@ -131,7 +132,7 @@ def _relations() -> list[Marker]:
             "next",
         ),
         _marker("relation", r"into|inside(?: of)?|within", "into"),
-        _marker("into", rf"in(?= the (?!{_IMAGE}\b|middle\b))", "into"),
+        _marker("into", rf"(?:back |down )*in(?= the (?!{_IMAGE}\b|middle\b))", "into"),
         _marker(
             "own", rf"(?:to|on|at|onto) (?!the {_VIEWER}'s)({_NOUN})'s (?:own )?(left|right){_SIDE}(?! of)", "{2} {1}"
         ),
@@ -337,14 +338,14 @@ MARKERS: Final[tuple[Marker, ...]] = (
     _marker("metres", rf"(?:by )?(?:about |around |roughly |approximately |some )?({NUMBER}) metres", "{1}"),
     _marker(
         "gone",
-        rf"disappears?|vanish(?:es)?|go away|(?:must|should) go{CLOSED}(?! (?:in|on|to|at|by|up|down|towards?|closer|further)\b)|(?:should |is |are )?(?:be )?gone"
+        rf"disappears?|vanish(?:es)?|go away|(?:must|should|has to|have to|needs? to) go(?=$| ,| and| please| entirely| altogether)|(?:should |is |are )?(?:be )?gone"
         rf"|out of the {_SPACE}|(?:should )?no longer be (?:there|seen|visible|in the {_IMAGE})",
     ),
     _marker("away", rf"away{CLOSED}"),
     _marker(
         "that",
         rf"(?:that|which|who) (?:(?:is|are)(?: now| currently)?(?: {_RESTING})?|(?:currently )?{_RESTS})"
-        rf"|(?:currently )?{_RESTING}|to where (?:it|they) (?:is|are|stands?)"
+        rf"|(?:currently )?{_RESTING}|(?<=, )(?:currently|now|presently)(?= (?:on|in|under|inside|beneath)\b)|to where (?:it|they) (?:is|are|stands?)"
         rf"|so (?:that )?(?:it|they) (?:is|are|{_RESTS}|ends? up|appears?|comes? to (?:stand|rest))(?: {_RESTING})?",
     ),
     _marker("origin", r"from(?= (?:the (?:left|right)|behind|in front|between|next to|beside|inside)\b)"),

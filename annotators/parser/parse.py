@@ -25,8 +25,11 @@ _OPENERS: Final = "|".join((PLACING, LIGHT, camera.VERBS, KIND_VERBS))
 """What may open an instruction."""
 _SIZE: Final = r"(?:size|dimensions?|scale|proportions|height and width|width and height)"
 _POSSESSED_SIZE: Final = re.compile(rf"\b((?:the|a) (?:[\w-]+ ){{0,8}}?[\w-]+)'s (?:own |overall )?{_SIZE}\b")
-_SWITCHED: Final = re.compile(r"(?:please )?(?:turn|switch) (?:(?:on|off) .*|(?:the|an?) [\w -]* (?:on|off))$")
-"""Switching a lamp on or off is no rotation."""
+_NO_EDIT: Final = re.compile(
+    r"(?:please )?(?:(?:turn|switch) (?:(?:on|off) .*|(?:the|an?) [\w -]* (?:on|off))"
+    r"|hide (?:the|an?) (?:[\w-]+ ){1,5}?(?:in|inside|under|underneath|beneath|below|behind) .*)$"
+)
+"""Switching a lamp on or off is no rotation. To hide something behind another object may move or remove it."""
 _STATEMENT: Final = re.compile(
     r"(?:there (?:is|are)|(?:i|we) (?:can )?see) (?:an? |some |the |one )(.+)"
     r"|((?:the|that|this|my) (?:[\w-]+ ){1,6}?)(?:is misplaced|is|are|was|were|sits?|stands?|lies?) (?:currently |now |still |just )*"
@@ -34,7 +37,9 @@ _STATEMENT: Final = re.compile(
     r"|((?:the|that|this|my) (?:[\w-]+ ){1,6}?)(?:is|are|looks?|seems?|feels?) (?:a bit |a little |way |far |much )?too \w+"
 )
 """A clause about an object, before a request about `it`."""
-_ABOUT_IT: Final = re.compile(rf"(?:please |now |just )*(?:(?:{_OPENERS}) (?:\w+ )?(?:it|them)|it|they)\b")
+_ABOUT_IT: Final = re.compile(
+    rf"(?:please |now |just )*(?:(?:{_OPENERS}) (?:[\w-]+ ){{0,3}}?(?:it|them|its|their)|it|they)\b"
+)
 _MEANT: Final = re.compile(
     rf"\b(?:{_OPENERS}) the (camera|picture|image|photo|photograph|frame|screen|scene|view)"
     r"(?!'|-|\w| (?:angle|position|view|height|pose))",
@@ -100,7 +105,7 @@ def _parse(text: str, names: Sequence[str]) -> Parsed:
         if stated and _ABOUT_IT.match(after):
             read_clause(reading, list(chunks("".join(group or "" for group in stated.groups()))))
             reading.describe()
-        elif _SWITCHED.match(clause):
+        elif _NO_EDIT.match(clause):
             reading.rest.append(clause)
         else:
             read_clause(reading, list(chunks(clause)))

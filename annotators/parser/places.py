@@ -67,7 +67,7 @@ _CARRIERS: Final = {"on": re.compile(rf"(?:.* )?{SURFACE}s?"), "into": re.compil
 _FURNITURE: Final = re.compile(
     r"(?:.* )?(?:table|desk|bookcase|bookshelf|cabinet|cupboard|wardrobe|dresser|sideboard|sofa|couch|armchair|chair"
     r"|recliner|bench|stool|ottoman|bed|rug|carpet|trolley|cart|shelf|rack|nightstand|fridge|refrigerator|piano|ladder"
-    r"|one)s?"
+    r")s?"
 )
 """Names of what stands on the floor: a chair that comes to the table ends beside it."""
 _FLOOR: Final = re.compile(r"(?:(?!first|second|third|top|upper|lower|other|next)[\w-]+ )?(?:floor|ground)(?: of the [\w-]+)?")
@@ -84,7 +84,7 @@ _SHELVES: Final = {
 _SPACE: Final = re.compile(r"(?:[\w-]+ )?(?:area|space|gap|spot|place|region|room|position)(?: of .*)?")
 """`in the space between the two`: the relation says it all."""
 _PART: Final = re.compile(
-    r"(?:[\w-]+ )?(?:corner|edge|end|middle|center|centre|side|half|back|front)(?: of .*)?|it|them|each other|.*\b(?:shel(?:f|ves) (?:above|below)|of the (?:two|three))\b.*"
+    r"(?:[\w-]+ )?(?:corner|edge|end|middle|center|centre|side|half|back|front)(?: of .*)?|(?:.* )?(?:walls?|ceiling)|it|them|each other|.*\b(?:shel(?:f|ves) (?:above|below)|of the (?:two|three))\b.*"
 )
 """A part of a support (`on the edge of the table`), or no name: more or less than claims can say."""
 _COUNTED: Final = re.compile(r"(?:first|second|third|fourth|fifth|last|next|other|same)\b")
@@ -134,6 +134,8 @@ def resolve(places: Sequence[Place], kind: Kind, phrase: str, put: bool, goes: b
 
 def _settle(place: Place, phrase: str) -> Place | None:
     """The place with the relation that its noun decides; None if the noun does not tell."""
+    if place.sense != "relation" and place.references[0].startswith(("its ", "their ")):
+        place = replace(place, references=[place.references[0].partition(" ")[2]])
     if place.sense not in ("to", "from"):
         return place
     noun = place.references[0]
@@ -181,7 +183,6 @@ def _shelf_of(phrase: str) -> tuple[str | None, str]:
 
     The name of every floor is `floor`.
     """
-    phrase = phrase.removeprefix("its ").removeprefix("their ")
     if _FLOOR.fullmatch(phrase):
         return "floor", "none"
     found = _SHELF.fullmatch(phrase)

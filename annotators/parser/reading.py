@@ -103,10 +103,12 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
     if not has_phrases and (not reading.kind or (repeats_verb and trim_noun_phrase(chunks[1].value) not in PRONOUNS)):
         # An object named before the request (`take the mug and ...`) is only what a pronoun refers to.
         reading.mentioned, reading.object = reading.object or reading.mentioned, ""
-    if chunks[0].kind == "verb" and chunks[0].value != "light" and not reading.kind:
+    if chunks[0].kind == "verb" and chunks[0].value in ("place", "translate") and reading.kind in ("", "remove"):
+        # `take the can on the floor and put it on the desk`, `remove it from the floor and put it on the desk`
+        puts_it = any(chunk.kind == "words" and trim_noun_phrase(chunk.value) in PRONOUNS for chunk in chunks[:2])
+        reading.kind = "" if puts_it else reading.kind
         for place in reading.places:
-            # `take the can on the floor and put it on the desk`
-            place.described = place.described or place.in_name
+            place.described = place.described or (place.in_name and not reading.kind)
     pending: Place | None = None
     described = standing = ignored = other_subject = False
     named_at = -2
@@ -161,6 +163,8 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
                     ignored = False
                 elif reading.kind == "swap" and reading.object and _PARTNER.match(f" {chunk.value}"):
                     _read_partner(reading, chunk.value)
+                elif reading.kind == "swap" and reading.object and chunks[index - 1].word.endswith(" with"):
+                    _read_partner(reading, f"with {chunk.value}")
                 elif not meaningless and not _continue_between(reading, chunk.value, noun_phrase):
                     named = reading.object
                     another = _read_words(reading, chunk.value, noun_phrase)

@@ -49,6 +49,7 @@ _REQUESTS: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"^(?:(?:right|ok|okay|all ?right|well|so|hey|hi|hello|oh|um|hmm|yes|actually|fine|great|perfect|cool)[,!]+ )+", ""),
     (r"\bhave (?:someone|somebody) (?=\w+ (?:the|a) )", ""),
     (r"\ball the way\b", ""),
+    (r"(?<!\bto )\b(halve|double|triple|reduce|increase|decrease|shrink) (?:its|their) (?:overall )?size\b", r"\1 it"),
     (r"\btill\b", "until"),
     (
         r"\bit would be (?:better|best|nicer?|great|good) if ((?:the|that|this|my) (?:[\w-]+ ){1,6}?)"
@@ -72,7 +73,18 @@ _REQUESTS: Final[tuple[tuple[str, _Replacement], ...]] = (
         r"((?:the|that|this|my) (?:[\w-]+ ){1,8}?)(?:please )?(?=(?:be|go|sit|stand|lie|rest|have|appear|get|swap|switch|trade|exchange|change)\b)",
         r"\1should ",
     ),
-    (r"\bi (?:really )?(?:do not|no longer) (?:like|want|need) (?=the |that |this |my )", "i see "),
+    (
+        r"\b(?:i (?:really )?(?:do not|no longer) (?:like|want|need)|i(?:'m| am) not (?:happy|pleased) (?:with|about)"
+        r"|(?:someone|somebody|i|we) (?:has |have |just )*(?:left|put|placed|forgot)) (?=the |that |this |my |an? )",
+        "i see ",
+    ),
+    (
+        r"(?:^|(?<=[.;!?] ))(?:as for|regarding|concerning|(?:do )?you (?:know|see)|remember|(?:what|how) about) "
+        r"(?=(?:the|that|this|my) )",
+        "i see ",
+    ),
+    (r"\b(?:i|we) (want|need) to (?:see|have)(?= (?:the|an?) )", r"i \1"),
+    (r"\bwe (want|would like)(?= (?:the|an?) )", r"i \1"),
     (
         r"(?:^|(?<=[.;!?] ))((?:[\w-]+ ){1,8}?)(?:is|are) (?:not (?:needed|necessary|required)|unnecessary)\b",
         r"do not \1",

@@ -21,16 +21,17 @@ VerbKind = EditKind | Literal["place", "light"]
 _WORDS: Final[Mapping[EditKind, Words]] = {name: kind.words for name, kind in KINDS.items() if kind.words}
 PLACING: Final = (
     "put|place|set|position|drop|stand|situate|settle|lay|plant|rest|pop|stick|stack|pile|heap|deposit|stash|store|slip"
-    r"|squeeze|wedge|(?:throw|toss|chuck)(?=[^,;.]{0,60} (?:into|onto|on|in|under) (?:the|an?) )"
+    r"|squeeze|wedge|jam|stow|sit|perch|balance|spread|(?:throw|toss|chuck)(?=[^,;.]{0,60} (?:into|onto|on|in|under) (?:the|an?) )"
 )
 """With an object of the scene (`the mug`) a move, with a new object (`a mug`) an insertion."""
 PLACED: Final = "put|placed|positioned|dropped|standing|situated|stacked|piled|laid|rested|stuck|slipped|stored"
 TRADED: Final = (
     r"(?:(?:should|must|shall|ought to|needs? to|have to|to|can|could) )?(?:swap|switch|exchange|trade|change) (?:their )?(?:places|positions|locations|spots|seats)(?: with)?"
+    r"|(?:reverse|flip) the (?:places|positions|locations) of"
 )
 """A swap, said of its objects (`have the two trade places`)."""
 LIGHT: Final = (
-    "make|let|have|give|apply|take|get|grab|lift|pick(?: up|(?=[^,;.]{1,60} up\\b))|edit|leave|change|adjust|alter|modify|perform|carry out"
+    "make|let|have|give|apply|take|get|grab|fetch|retrieve|lift|pick(?: up|(?=[^,;.]{1,60} up\\b))|edit|leave|change|adjust|alter|modify|perform|carry out"
     "|execute|do|swing|(?:show|present|display)(?! (?:us )?(?:its|their) )|set the size of|i want|i would like|i need"
 )
 """Verbs that ask for nothing by themselves (`make it larger`, `have it moved`, `take it away`)."""
@@ -67,7 +68,7 @@ KIND_VERBS: Final = "|".join(words.verbs for words in _WORDS.values())
 _SOMEWHERE: Final = (
     r"(?=$| (?:,|in|inside|on|to|at|by|behind|between|beside|next|near|right|left|close|closer|alongside|adjacent"
     r"|directly|just|immediately|exactly|half|halfway|midway|away|farther|further|where|there|somewhere|upright"
-    r"|against|under|underneath|beneath|above|below|opposite|with|onto|atop|upon)\b)"
+    r"|against|under|underneath|beneath|above|below|opposite|with|onto|atop|upon|down|back)\b)"
 )
 
 
@@ -96,6 +97,7 @@ PARTICIPLES: Final[tuple[tuple[VerbKind, re.Pattern[str]], ...]] = (
     ),
     ("place", _pattern(PLACED)),
     ("swap", _pattern(TRADED)),
+    ("translate", re.compile(r"(?:should|must|shall|needs to|has to|ought to) (?:move|shift|slide)\b")),
 )
 AFTER_LIGHT: Final[tuple[tuple[VerbKind, re.Pattern[str]], ...]] = tuple(_after_object())
 """Verbs after their object, as in `let the cone stand between them`."""
