@@ -63,7 +63,7 @@ def _supports() -> list[Marker]:
     )
     carrier = (
         r"(?:(?!(?:behind|beside|between|near|next|in|on|at|under|from|of|to|into|onto|and|with|by|that|which|front|back"
-        rf"|rear|side|space|spot|place|area)\b|(?:left|right) (?:side|of|hand)\b)[\w-]+ ){{0,4}}?(?:{SURFACE}|{CONTAINER})s?\b"
+        rf"|rear|side|space|spot|place|area)\b|(?:left|right) (?:side|of|hand)\b)[\w-]+ ){{0,4}}?(?:\w+_)?(?:{SURFACE}|{CONTAINER})s?\b"
     )
     way = r"(?:(?:back|down|up|over|out|flat|upright|right|directly|straight) )*"
     carried = (
@@ -345,7 +345,7 @@ MARKERS: Final[tuple[Marker, ...]] = (
     _marker(
         "that",
         rf"(?:that|which|who) (?:(?:is|are)(?: now| currently)?(?: {_RESTING})?|(?:currently )?{_RESTS})"
-        rf"|(?:currently )?{_RESTING}|(?<=, )(?:currently|now|presently)(?= (?:on|in|under|inside|beneath)\b)|to where (?:it|they) (?:is|are|stands?)"
+        rf"|(?:currently )?{_RESTING}|(?<=, )(?:currently|now|presently)(?= (?:on|in(?! front)|under|inside|beneath)\b)|to where (?:it|they) (?:is|are|stands?)"
         rf"|so (?:that )?(?:it|they) (?:is|are|{_RESTS}|ends? up|appears?|comes? to (?:stand|rest))(?: {_RESTING})?",
     ),
     _marker("origin", r"from(?= (?:the (?:left|right)|behind|in front|between|next to|beside|inside)\b)"),

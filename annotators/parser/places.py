@@ -52,24 +52,30 @@ class Resolved:
 
 
 SURFACE: Final = (
-    r"(?:table|desk|desktop|shelf|bookshelf|bookcase|shelving|rack|ledge|sill|windowsill|counter|countertop|worktop"
-    r"|workbench|nightstand|dresser|sideboard|credenza|cabinet|cupboard|mantel|mantelpiece|tray|board|stove|hob|piano"
-    r"|floor|ground|carpet|rug|mat|bed|sofa|couch|armchair|chair|bench|stool|ottoman|pedestal|stand|trolley|cart|lawn"
-    r"|grass|terrace|balcony|patio|plate|saucer|chest)"
+    r"(?:table|desk|desktop|shelf|shelves|bookshelf|bookcase|shelving|rack|ledge|sill|windowsill|counter|countertop"
+    r"|worktop|workbench|island|nightstand|dresser|bureau|vanity|console|sideboard|credenza|cabinet|cupboard|wardrobe"
+    r"|mantel|mantelpiece|tray|board|placemat|coaster|stove|hob|cooker|piano|floor|ground|carpet|rug|mat|doormat|bathmat"
+    r"|platform|pallet|bed|cot|mattress|cushion|pillow|sofa|couch|settee|loveseat|futon|armchair|recliner|chair|bench|pew"
+    r"|stool|footstool|hassock|ottoman|pouf|pedestal|stand|podium|lectern|trolley|cart|lawn|grass|terrace|balcony|patio"
+    r"|plate|platter|saucer|chest|stack|pile|book)"
 )
 """Nouns of what has things on it: `from the table` means `off the table`."""
 CONTAINER: Final = (
-    r"(?:bowl|pan|dish|bathtub|basket|hamper|box|carton|crate|bucket|pail|bin|tub|drawer|sink|basin|pot|jar|cup|mug|glass|vase|bag"
-    r"|backpack|suitcase|fridge|refrigerator|oven|wheelbarrow|wagon)"
+    r"(?:bowl|pan|saucepan|dish|bathtub|basket|hamper|box|carton|crate|bucket|pail|bin|tub|drawer|sink|basin|pot|jar|cup"
+    r"|mug|glass|vase|bag|backpack|wheelbarrow)"
 )
 """Nouns of what has things in it: `from the basket` means `out of the basket`."""
-_CARRIERS: Final = {"on": re.compile(rf"(?:.* )?{SURFACE}s?"), "into": re.compile(rf"(?:.* )?{CONTAINER}s?")}
+_CARRIERS: Final = {"on": re.compile(rf"(?:.*[ _])?{SURFACE}s?"), "into": re.compile(rf"(?:.*[ _])?{CONTAINER}s?")}
 _FURNITURE: Final = re.compile(
-    r"(?:.* )?(?:table|desk|bookcase|bookshelf|cabinet|cupboard|wardrobe|dresser|sideboard|sofa|couch|armchair|chair"
-    r"|recliner|bench|stool|ottoman|bed|rug|carpet|trolley|cart|shelf|rack|nightstand|fridge|refrigerator|piano|ladder"
-    r")s?"
+    r"(?:.*[ _])?(?:table|desk|bookcase|bookshelf|cabinet|cupboard|wardrobe|dresser|sideboard|sofa|couch|armchair|chair"
+    r"|recliner|bench|stool|ottoman|bed|rug|carpet|trolley|cart|shelf|rack|nightstand|fridge|refrigerator|piano|ladder)s?"
 )
 """Names of what stands on the floor: a chair that comes to the table ends beside it."""
+_GROUND: Final = re.compile(
+    r"(?:.*[ _])?(?:floor|ground|rug|carpet|mat|doormat|bathmat|platform|pallet|lawn|grass|terrace|balcony|patio)"
+)
+"""Names of what furniture stands on."""
+_NOUN_END: Final = re.compile(r" (?:of|with|in|for) ")
 _FLOOR: Final = re.compile(r"(?:(?!first|second|third|top|upper|lower|other|next)[\w-]+ )?(?:floor|ground)(?: of the [\w-]+)?")
 _SHELF: Final = re.compile(
     r"(?:(?P<owner>.+)'s )?(?:(?P<which>[\w-]+) )?shelf(?: (?:of|in) (?:the |an? )?(?P<whole>.+))?"
@@ -138,9 +144,9 @@ def _settle(place: Place, phrase: str) -> Place | None:
         place = replace(place, references=[place.references[0].partition(" ")[2]])
     if place.sense not in ("to", "from"):
         return place
-    noun = place.references[0]
-    relation = next((name for name, nouns in _CARRIERS.items() if nouns.fullmatch(_shelf_of(noun)[0] or "shelf")), None)
-    if relation is None or (_FURNITURE.fullmatch(phrase) and not _FLOOR.fullmatch(noun)):
+    noun = _NOUN_END.split(_shelf_of(place.references[0])[0] or "shelf")[0]
+    relation = next((name for name, nouns in _CARRIERS.items() if nouns.fullmatch(noun)), None)
+    if relation is None or (_FURNITURE.fullmatch(phrase) and not _GROUND.fullmatch(noun)):
         return None
     return replace(place, relation=relation, sense="stand" if place.sense == "to" else "origin")
 
