@@ -12,7 +12,7 @@ from ..claims import Claims
 from ..edits.registry import kind_of
 from .lexicon import NOT_OBJECTS
 from .places import resolve
-from .reading import Reading
+from .reading import PARTNER, Reading
 
 _UNKNOWN_VERB: Final = re.compile(r"(?!the |an? )\w+(?: \w+)? (?:the|an?|its|their) ")
 
@@ -105,6 +105,8 @@ def conclude(reading: Reading) -> Parsed:
     if kind.name == "swap":
         fields["object"], *more = _INSTEAD.split(fields["object"], maxsplit=1)
         rest += more
+        if not PARTNER.search(fields["object"]):  # `swap chair and plant`
+            fields["object"] = re.sub(r" (and|with) ", r" \1 the ", fields["object"], count=1)
     fields |= kind.named_objects(fields["object"])
     fields |= {name: value for name, value in reading.values.items() if name in kind.claims}
     rest += [name for name in ("turn", "degrees", "view") if name in reading.values and name not in kind.claims]

@@ -363,7 +363,7 @@ MARKERS: Final[tuple[Marker, ...]] = (
     _marker(
         "aux",
         rf"(?:{_MODAL})?(?: ?(?:be|been|being|become|becomes|is|are|now|gets?|goes|ends? up|stands|sits"
-        rf"|lies|rests|has been|have been|belongs))"
+        rf"|lies|rests|has been|have been|belongs|go(?= (?:in|on|into|onto|under|back|behind|next|between) )))"
         rf"|(?:{_MODAL}) (?:now )?(?:go|sit|stand|lie|rest|end up|come|appear|get|turn out)",
     ),
 )
@@ -374,12 +374,12 @@ FILLERS: Final = _words(
     that it they and then also by of to in at on down further centimetres where is are could you would like i we
     want need us both together with the for me scene image picture more much gently carefully entire whole , - ' same
     from straight directly exactly completely entirely fully noticeably considerably significantly diagonally
-    horizontally sideways quickly again should must until any whole new instead afterwards too anymore namely"""
+    horizontally sideways quickly again should must until any whole new instead afterwards too anymore namely ok okay yo hey lol thanks"""
 )
 """Words without meaning if they stand alone between phrases."""
 PICTURES: Final = _words("scene image picture")
 """Fillers that may also name an object."""
-ARTICLE: Final = re.compile(r"^(?:the|an?|some|another|one more|one|this|that|these|those|my|your|our|his|her) ")
+ARTICLE: Final = re.compile(r"^(?:(?:all|both) (?:of )?(?=the |my |your |these |those ))?(?:the|an?|some|another|one more|one|this|that|these|those|my|your|our|his|her) ")
 NEW: Final = re.compile(r"^(?:an?|some|another|one more|one) ")
 NO_NOUN: Final = _words(
     """to off back forth should must shall would could might be been is are was were has have had does it its they

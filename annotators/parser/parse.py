@@ -31,8 +31,8 @@ _NO_EDIT: Final = re.compile(
 )
 """Switching a lamp on or off is no rotation. To hide something behind another object may move or remove it."""
 _STATEMENT: Final = re.compile(
-    r"(?:there (?:is|are)|(?:i|we) (?:can )?see) (?:an? |some |the |one )(.+)"
-    r"|((?:the|that|this|my) (?:[\w-]+ ){1,6}?)(?:is misplaced|is|are|was|were|sits?|stands?|lies?) (?:currently |now |still |just )*"
+    r"(?:there (?:is|are)|(?:i|we) (?:can )?see) (?:an? |some |the |one )(.+)|no (.+)"
+    r"|((?:the|that|this|my|your|our) (?:[\w-]+ ){1,6}?)(?:is misplaced|is|are|was|were|sits?|stands?|lies?) (?:currently |now |still |just )*"
     r"(?:left |lying |standing |sitting |placed )?((?:on|in|under|underneath|beneath|below|inside|atop) .+)"
     r"|((?:the|that|this|my) (?:[\w-]+ ){1,6}?)(?:is|are|looks?|seems?|feels?) (?:a bit |a little |way |far |much )?too \w+"
 )

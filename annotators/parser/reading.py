@@ -35,8 +35,12 @@ _UNKNOWN_VERB: Final = re.compile(r" and (?=(?!the |an? |its |their |another |so
 _LOCATION: Final = re.compile(r"(?:on|in|by|over) (?:the|an?) [\w -]+")
 """Where an object is, by a relation that claims do not have: part of its name (`the clock hanging on the wall`)."""
 _PRONOUN_LAST: Final = re.compile(r" (?:it|they)$")
-_PARTNER: Final = re.compile(r" (?:and|with) (?:the|an?|my|that|this) ")
+PARTNER: Final = re.compile(r" (?:and|with) (?:the|an?|my|that|this) ")
 """What comes before the second object of a swap."""
+_BEFORE_ARTICLE: Final = re.compile(
+    r"((?:(?!(?:of|and|with|for|or|without|like|on|in|at|from|nearest|closest)\b)[\w'-]+ ){1,6}?)(?:the|my|your|this|these|those) (?=\w)"
+)
+"""Words before the article of a name, which are not part of it (`sure the lamp`)."""
 _OWN: Final = re.compile(r"\b(?:its|their|it|they)\b")
 _TIED_TO_SUBJECT: Final = frozenset(
     {
@@ -146,7 +150,7 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
                 elif continues_name:
                     reading.object += f" {chunk.value.partition(' , ')[0]}"
                 elif pending is not None and not meaningless:
-                    if pending.relation != "between" and (partner := _PARTNER.search(noun_phrase)):
+                    if pending.relation != "between" and (partner := PARTNER.search(noun_phrase)):
                         noun_phrase, second = noun_phrase[: partner.start()], noun_phrase[partner.start() + 1 :]
                         if reading.kind == "swap":  # `swap the mug on the desk and the lamp`
                             _read_partner(reading, second)
@@ -161,7 +165,7 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
                     pending = None
                 elif ignored and not meaningless:
                     ignored = False
-                elif reading.kind == "swap" and reading.object and _PARTNER.match(f" {chunk.value}"):
+                elif reading.kind == "swap" and reading.object and PARTNER.match(f" {chunk.value}"):
                     _read_partner(reading, chunk.value)
                 elif reading.kind == "swap" and reading.object and chunks[index - 1].word.endswith(" with"):
                     _read_partner(reading, f"with {chunk.value}")
@@ -187,7 +191,7 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
                 reading.places.append(Place("corner", ["room"], described=described))
                 described = False
             case "relation" | "into" | "own" | "stand" | "onto" | "to" | "off" | "from" | "against":
-                second = reading.kind == "swap" and _PARTNER.search(reading.object)
+                second = reading.kind == "swap" and PARTNER.search(reading.object)
                 in_subject = bool(reading.object) and index < verb_at and not second
                 pending = _read_place(reading, chunk, described, ignored)
                 if pending is not None:
@@ -255,6 +259,9 @@ def _read_verb(reading: Reading, chunk: Chunk) -> None:
 def _read_words(reading: Reading, words: str, noun_phrase: str) -> bool:
     """Read words as the name of the edited object. Return whether they name another object."""
     noun_phrase, more = _split_noun_phrase(noun_phrase)
+    if unread := _BEFORE_ARTICLE.match(noun_phrase):
+        reading.rest.append(unread[1].strip())
+        noun_phrase = noun_phrase[unread.end() :]
     reading.rest += [more] if more and not (more == "there" and reading.places) else []
     if noun_phrase in PRONOUNS:
         reading.object = reading.object or reading.mentioned or ("it" if noun_phrase == "it" else "")

@@ -41,7 +41,7 @@ _REQUESTS: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"\bteh\b", "the"),
     (
         r"\b(?:(?:is|would) it (?:be )?(?:possible|okay|ok|all ?right|fine)|(?:would you be|are you) able|feel free"
-        r"|be so (?:kind|good)(?: as)?|you may want|i want you|i would (?:like|love)(?: for)? you) to\b"
+        r"|be so (?:kind|good)(?: as)?|(?:may|might|can|could) i (?:ask|trouble|bother|get) you|you may want|i want you|i would (?:like|love)(?: for)? you) to\b"
         r"|\b(?:i was (?:hoping|wondering if)|(?:i|we) would (?:appreciate it|be (?:glad|grateful|happy)) if) "
         r"you(?: could| would)?\b",
         "please",
@@ -75,7 +75,7 @@ _REQUESTS: Final[tuple[tuple[str, _Replacement], ...]] = (
     ),
     (
         r"\b(?:i (?:really )?(?:do not|no longer) (?:like|want|need)|i(?:'m| am) not (?:happy|pleased) (?:with|about)"
-        r"|(?:someone|somebody|i|we) (?:has |have |just )*(?:left|put|placed|forgot)) (?=the |that |this |my |an? )",
+        r"|(?:someone|somebody|i|we) (?:has |have |just )*(?:left|put|placed|forgot)|i (?:have |just )*changed my mind about) (?=the |that |this |my |an? )",
         "i see ",
     ),
     (
@@ -89,8 +89,14 @@ _REQUESTS: Final[tuple[tuple[str, _Replacement], ...]] = (
         r"(?:^|(?<=[.;!?] ))((?:[\w-]+ ){1,8}?)(?:is|are) (?:not (?:needed|necessary|required)|unnecessary)\b",
         r"do not \1",
     ),
-    (r"\bi (?:think|guess|believe|feel like)(?: that)?\b", ""),
-    (r"\b(?:would|will|might|may) (?:look|be|work|fit|go)(?: much| far)? (?:better off|better|best|nicer|nice|good|great)\b", "should stand"),
+    (r"\bi (?:rather |really |do |just )*(?:think|guess|believe|reckon|feel like)(?: that)?\b", ""),
+    (r"\bi (want|need|would like) that (?=the |my |this )", r"i \1 "),
+    (r"^[a-z]+ ?, (?=(?:the|my|your|this|that|please) )", ""),
+    (r" ?,? (?:except|only|but) that (?=the |my |this )", " ; "),
+    (r", the (?:[\w-]+ )?one (?=(?:on|in|under|by|next to|beside|near|behind|in front of|to the|between) )", ", that is "),
+    (r"\breal quick\b", ""),
+    (r"\bhalf as (big|large|tall|wide) again\b", r"1.5 times as \1"),
+    (r"\b(?:would|will|might|may) (?:look|be|work|fit|go)(?: so)?(?: much| far| a lot)? (?:better off|better|best|nicer|nice|good|great)\b", "should stand"),
     (r"\b(?:there )ought to be\b", "there should be"),
 )
 """Polite and indirect requests become imperatives, and statements with `should`."""

@@ -20,7 +20,7 @@ VerbKind = EditKind | Literal["place", "light"]
 """What a verb asks for: an edit; `place`: a move or an insertion; `light`: nothing by itself."""
 _WORDS: Final[Mapping[EditKind, Words]] = {name: kind.words for name, kind in KINDS.items() if kind.words}
 PLACING: Final = (
-    "put|place|set|position|drop|stand|situate|settle|lay|plant|rest|pop|stick|stack|pile|heap|deposit|stash|store|slip"
+    "put|place|set|position|drop|stand|situate|settle|lay|plant(?= )|rest|pop|stick|stack|pile|heap|deposit|stash|store|slip"
     r"|squeeze|wedge|jam|stow|sit|perch|balance|spread|(?:throw|toss|chuck)(?=[^,;.]{0,60} (?:into|onto|on|in|under) (?:the|an?) )"
 )
 """With an object of the scene (`the mug`) a move, with a new object (`a mug`) an insertion."""
@@ -31,7 +31,7 @@ TRADED: Final = (
 )
 """A swap, said of its objects (`have the two trade places`)."""
 LIGHT: Final = (
-    "make|let|have|give|apply|take|get|grab|fetch|retrieve|lift|pick(?: up|(?=[^,;.]{1,60} up\\b))|edit|leave|change|adjust|alter|modify|perform|carry out"
+    "make|let|try(?= the)|have|give|apply|take|get|grab|fetch|retrieve|lift|pick(?: up|(?=[^,;.]{1,60} up\\b))|edit|leave|change|adjust|alter|modify|perform|carry out"
     "|execute|do|swing|(?:show|present|display)(?! (?:us )?(?:its|their) )|set the size of|i want|i would like|i need"
 )
 """Verbs that ask for nothing by themselves (`make it larger`, `have it moved`, `take it away`)."""
@@ -63,7 +63,7 @@ SIZES: Final[Mapping[str, tuple[str, float]]] = {
     "halve": ("smaller", 0.5),
 }
 """The change of size that a verb (or participle, without its `d`) implies: sense, and factor, 0 if it names none."""
-KIND_VERBS: Final = "|".join(words.verbs for words in _WORDS.values())
+KIND_VERBS: Final = "|".join((*(words.verbs for words in _WORDS.values()), "ditch|lose|trash"))
 """The verbs of all kinds except the camera (`camera.VERBS`)."""
 _SOMEWHERE: Final = (
     r"(?=$| (?:,|in|inside|on|to|at|by|behind|between|beside|next|near|right|left|close|closer|alongside|adjacent"
@@ -86,6 +86,7 @@ def _after_object() -> Iterator[tuple[VerbKind, re.Pattern[str]]]:
 
 OPENING: Final[tuple[tuple[VerbKind, re.Pattern[str]], ...]] = (
     *((kind, _pattern(words.verbs)) for kind, words in _WORDS.items()),
+    ("remove", _pattern("ditch|lose|trash")),
     ("place", _pattern(PLACING)),
     ("light", _pattern(LIGHT)),
 )
