@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from ...shards.schema import EditKind
 from ..claims import Claims
 from ..edits.registry import kind_of
-from .lexicon import NOT_OBJECTS
+from .lexicon import ARTICLE, NOT_OBJECTS
 from .places import resolve
 from .reading import PARTNER, Reading
 
@@ -108,6 +108,7 @@ def conclude(reading: Reading) -> Parsed:
         if not PARTNER.search(fields["object"]):  # `swap chair and plant`
             fields["object"] = re.sub(r" (and|with) ", r" \1 the ", fields["object"], count=1)
     fields |= kind.named_objects(fields["object"])
+    fields["object"] = ARTICLE.sub("", fields["object"])
     fields |= {name: value for name, value in reading.values.items() if name in kind.claims}
     rest += [name for name in ("turn", "degrees", "view") if name in reading.values and name not in kind.claims]
     if "riders" in reading.values:
@@ -136,7 +137,8 @@ def _kind(reading: Reading) -> EditKind | Literal[""]:
         case "":
             return _kind_from_phrases(reading)
         case "place":
-            return "insert" if reading.new else "translate"
+            leaves = any(place.sense in ("origin", "from") for place in reading.places)
+            return "insert" if reading.new and not leaves else "translate"
         case "translate" if (reading.sizes or reading.size_sense) and not (reading.places or reading.directions):
             return "scale"  # `bring it down to half its size`
         case kind:

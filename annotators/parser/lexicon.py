@@ -63,7 +63,7 @@ def _supports() -> list[Marker]:
     )
     carrier = (
         r"(?:(?!(?:behind|beside|between|near|next|in|on|at|under|from|of|to|into|onto|and|with|by|that|which|front|back"
-        rf"|rear|side|space|spot|place|area)\b|(?:left|right) (?:side|of|hand)\b)[\w-]+ ){{0,4}}?(?:\w+_)?(?:{SURFACE}|{CONTAINER})s?\b"
+        rf"|rear|side|space|spot|place|area)\b|(?:left|right) (?:side|of|hand)\b)[\w-]+ ){{0,4}}?(?:\w+_)?(?:{SURFACE}|{CONTAINER})s?\b(?!'s (?:own )?(?:left|right))"
     )
     way = r"(?:(?:back|down|up|over|out|flat|upright|right|directly|straight) )*"
     carried = (
@@ -363,8 +363,8 @@ MARKERS: Final[tuple[Marker, ...]] = (
     _marker(
         "aux",
         rf"(?:{_MODAL})?(?: ?(?:be|been|being|become|becomes|is|are|now|gets?|goes|ends? up|stands|sits"
-        rf"|lies|rests|has been|have been|belongs|go(?= (?:in|on|into|onto|under|back|behind|next|between) )))"
-        rf"|(?:{_MODAL}) (?:now )?(?:go|sit|stand|lie|rest|end up|come|appear|get|turn out)",
+        rf"|lies|rests|has been|have been|belongs?|go(?= (?:in|on|into|onto|under|back|behind|next|between) )))"
+        rf"|(?:{_MODAL}|can|may|might) (?:now )?(?:go|sit|stand|lie|rest|end up|come|appear|get|turn out)",
     ),
 )
 """At each position the longest match wins; of equally long matches, the first."""
@@ -374,7 +374,7 @@ FILLERS: Final = _words(
     that it they and then also by of to in at on down further centimetres where is are could you would like i we
     want need us both together with the for me scene image picture more much gently carefully entire whole , - ' same
     from straight directly exactly completely entirely fully noticeably considerably significantly diagonally
-    horizontally sideways quickly again should must until any whole new instead afterwards too anymore namely ok okay yo hey lol thanks"""
+    horizontally sideways quickly again should must until any whole new instead afterwards too anymore namely ok okay yo hey lol thanks maybe perhaps possibly"""
 )
 """Words without meaning if they stand alone between phrases."""
 PICTURES: Final = _words("scene image picture")

@@ -50,7 +50,7 @@ _REQUESTS: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"\bhave (?:someone|somebody) (?=\w+ (?:the|a) )", ""),
     (r"\ball the way\b", ""),
     (r"(?<!\bto )\b(halve|double|triple|reduce|increase|decrease|shrink) (?:its|their) (?:overall )?size\b", r"\1 it"),
-    (r"\btill\b", "until"),
+    (r"(?<!\bthe )(?<!\ba )\btill(?= )", "until"),
     (
         r"\bit would be (?:better|best|nicer?|great|good) if ((?:the|that|this|my) (?:[\w-]+ ){1,6}?)"
         r"(?:were|was|stood|sat|went)\b",
@@ -83,6 +83,7 @@ _REQUESTS: Final[tuple[tuple[str, _Replacement], ...]] = (
         r"(?=(?:the|that|this|my) )",
         "i see ",
     ),
+    (r"\bthere is no (?:longer any )?need for (?=the |that |this |my )", "i see "),
     (r"\b(?:i|we) (want|need) to (?:see|have)(?= (?:the|an?) )", r"i \1"),
     (r"\bwe (want|would like)(?= (?:the|an?) )", r"i \1"),
     (
@@ -94,6 +95,7 @@ _REQUESTS: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"^[a-z]+ ?, (?=(?:the|my|your|this|that|please) )", ""),
     (r" ?,? (?:except|only|but) that (?=the |my |this )", " ; "),
     (r", the (?:[\w-]+ )?one (?=(?:on|in|under|by|next to|beside|near|behind|in front of|to the|between) )", ", that is "),
+    (r" ?, but (?=(?:the|my|this) )", " ; "),
     (r"\breal quick\b", ""),
     (r"\bhalf as (big|large|tall|wide) again\b", r"1.5 times as \1"),
     (r"\b(?:would|will|might|may) (?:look|be|work|fit|go)(?: so)?(?: much| far| a lot)? (?:better off|better|best|nicer|nice|good|great)\b", "should stand"),
@@ -205,7 +207,10 @@ _PROHIBITION: Final = (
     r"|(?:change|alter|touch) nothing|no (?:more|other)|only change"
     r"|(?:everything|all) else (?:remains?|stays?|is|are|should|must|as|unchanged|untouched))"
 )
-_PROHIBITED: Final = re.compile(rf"(?:but |and |while |please |i |we )*{_PROHIBITION}\b")
+_PROHIBITED: Final = re.compile(
+    rf"(?:but |and |while |please |i |we )*{_PROHIBITION}\b"
+    r"|(?:the|my|this|everything|all)\b[^,]{0,60}? (?:stays?|remains?|can stay)(?: (?:where|put|as|in|still|there|here|untouched)\b.*)?$"
+)
 _PLACE: Final = r"(?:in front of|behind|beside|next to|near|between|into|inside|(?:to|on|at) the|left of|right of)\b"
 # `do not put it behind the lamp but in front of it` is read as `put it from behind the lamp , in front of it`.
 _CONTRAST: Final = re.compile(

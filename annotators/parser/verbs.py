@@ -21,7 +21,7 @@ VerbKind = EditKind | Literal["place", "light"]
 _WORDS: Final[Mapping[EditKind, Words]] = {name: kind.words for name, kind in KINDS.items() if kind.words}
 PLACING: Final = (
     "put|place|set|position|drop|stand|situate|settle|lay|plant(?= )|rest|pop|stick|stack|pile|heap|deposit|stash|store|slip"
-    r"|squeeze|wedge|jam|stow|sit|perch|balance|spread|(?:throw|toss|chuck)(?=[^,;.]{0,60} (?:into|onto|on|in|under) (?:the|an?) )"
+    r"|squeeze|wedge|jam|stow|load|plop|plonk|sit|perch|balance|spread|(?:throw|toss|chuck)(?=[^,;.]{0,60} (?:into|onto|on|in|under) (?:the|an?) )"
 )
 """With an object of the scene (`the mug`) a move, with a new object (`a mug`) an insertion."""
 PLACED: Final = "put|placed|positioned|dropped|standing|situated|stacked|piled|laid|rested|stuck|slipped|stored"
@@ -63,7 +63,8 @@ SIZES: Final[Mapping[str, tuple[str, float]]] = {
     "halve": ("smaller", 0.5),
 }
 """The change of size that a verb (or participle, without its `d`) implies: sense, and factor, 0 if it names none."""
-KIND_VERBS: Final = "|".join((*(words.verbs for words in _WORDS.values()), "ditch|lose|trash"))
+_SLANG: Final[Mapping[EditKind, str]] = {"remove": "ditch|lose|trash|yank", "insert": "spawn"}
+KIND_VERBS: Final = "|".join((*(words.verbs for words in _WORDS.values()), *_SLANG.values()))
 """The verbs of all kinds except the camera (`camera.VERBS`)."""
 _SOMEWHERE: Final = (
     r"(?=$| (?:,|in|inside|on|to|at|by|behind|between|beside|next|near|right|left|close|closer|alongside|adjacent"
@@ -86,7 +87,7 @@ def _after_object() -> Iterator[tuple[VerbKind, re.Pattern[str]]]:
 
 OPENING: Final[tuple[tuple[VerbKind, re.Pattern[str]], ...]] = (
     *((kind, _pattern(words.verbs)) for kind, words in _WORDS.items()),
-    ("remove", _pattern("ditch|lose|trash")),
+    *((kind, _pattern(verbs)) for kind, verbs in _SLANG.items()),
     ("place", _pattern(PLACING)),
     ("light", _pattern(LIGHT)),
 )
