@@ -24,7 +24,7 @@ NO_CLAIMS: Final = Claims(edit="camera")
 _OPENS: Final = re.compile(
     r"(?:please |now |just |only |could you |can you )*(?:"
     rf"(?:orbit|zoom|dolly|circle|walk around|pan around|step (?:closer|back))\b"
-    rf"|[\w]+ (?:only |back )?(?:the|your) {_CAMERA}\b(?! {_CAMERA})"
+    rf"|[\w]+ (?:only |back )?(?:the|your) {_CAMERA}\b(?! (?:{_CAMERA}|bags?|cases?|stand|tripod|lens|strap))"
     r"|(?:show|view|look at|see|capture|photograph|observe|present|render) (?:the )?(?:same |whole )?"
     r"(?:scene|objects|room) (?:as )?(?:seen |viewed )?from\b"
     rf"|(?:the|your) {_CAMERA} (?:should|must|shall|is|has to|needs to|orbits|circles|swings|moves|rises|climbs|ascends"

@@ -56,14 +56,14 @@ def _supports() -> list[Marker]:
     )
     there = rf"(?= (?:(?:{_DETERMINER}|it|them)\b|{bare}))"
     not_there = (
-        rf"(?! (?:the|an?|its|their) (?:(?:[\w-]+ )?(?:walls?(?! shel)|ceiling|(?:side|end)s?(?! tables?\b)|spot|way|axis|angle"
+        rf"(?! (?:the|an?|its|their) (?:(?:[\w-]+ )?(?:walls?(?! (?:shel|rack|unit|cabinet|cupboard))|ceiling|(?:side|end)s?(?! tables?\b)|spot|way|axis|angle"
         rf"|{_IMAGE})\b"
-        rf"|(?:same|opposite|other|far) |{_VIEWER}'s|(?:left|right)(?:[- ]hand)?(?! (?:[\w-]+ )?(?:{SURFACE}|{CONTAINER})s?\b)\b)"
+        rf"|(?:same|opposite|other|far) (?:side|end|spot|place|position|way)\b|{_VIEWER}'s|(?:left|right)(?:[- ]hand)?(?! (?:[\w-]+ )?(?:{SURFACE}|{CONTAINER})s?\b)\b)"
         r"| its base\b)"
     )
     carrier = (
         r"(?:(?!(?:behind|beside|between|near|next|in|on|at|under|from|of|to|into|onto|and|with|by|that|which|front|back"
-        rf"|rear|side|space|spot|place|area)\b|(?:left|right) (?:side|of|hand)\b)[\w-]+ ){{0,4}}?(?:\w+_)?(?:{SURFACE}|{CONTAINER})s?\b(?!'s (?:own )?(?:left|right))"
+        rf"|rear|side(?! table)|space|spot|place|area)\b|(?:left|right) (?:side|of|hand)\b)[\w-]+ ){{0,4}}?(?:\w+_)?(?:{SURFACE}|{CONTAINER})s?\b(?!'s (?:own )?(?:left|right))"
     )
     way = r"(?:(?:back|down|up|over|out|flat|upright|right|directly|straight) )*"
     carried = (
@@ -362,7 +362,7 @@ MARKERS: Final[tuple[Marker, ...]] = (
     _marker("aux", rf"(?:in)?to the {_SPACE}"),
     _marker(
         "aux",
-        rf"(?:{_MODAL})?(?: ?(?:be|been|being|become|becomes|is|are|now|gets?|goes|ends? up|stands|sits"
+        rf"(?:{_MODAL})?(?: ?(?:be|been|being|become|becomes|is|are|now|gets?|goes|ends? up|stands|sits|perches"
         rf"|lies|rests|has been|have been|belongs?|go(?= (?:in|on|into|onto|under|back|behind|next|between) )))"
         rf"|(?:{_MODAL}|can|may|might) (?:now )?(?:go|sit|stand|lie|rest|end up|come|appear|get|turn out)",
     ),
@@ -384,7 +384,7 @@ NEW: Final = re.compile(r"^(?:an?|some|another|one more|one) ")
 NO_NOUN: Final = _words(
     """to off back forth should must shall would could might be been is are was were has have had does it its they
     their them we you us there here now currently still also that which who what when if because as than closer nearer
-    farther further away up not or so until while forward backward towards upside"""
+    farther further away up not or so until while forward backward towards upside ought"""
 )
 """Words that end a noun phrase, unless they are its first word. What they start is not understood."""
 SILENT: Final = _words("off forth has have had needs now currently still also to be")

@@ -33,6 +33,8 @@ class Place:
     """Whether its words can only mean where the object ends (`onto`, `into`, `to`)."""
     in_name: bool = False
     """Whether it follows the object's name directly, so that it may be part of it."""
+    in_subject: bool = False
+    """Whether it comes between the object's name and the verb (`the mug on the desk should go ...`)."""
 
     @property
     def text(self) -> str:
@@ -113,6 +115,9 @@ def resolve(places: Sequence[Place], kind: Kind, phrase: str, put: bool, goes: b
         elif not (settled.described and settled.sense == "relation" and kind.moves_objects):
             known.append(settled)
     relations = [place for place in known if place.sense == "relation"]
+    if kind.moves_objects and any(place.sense == "stand" and not (place.described or place.in_subject) for place in known):
+        rest += [place.text for place in relations if place.in_subject]
+        relations = [place for place in relations if not place.in_subject]
     origins = [place for place in known if place.sense == "origin"]
     stands = [place for place in known if place.sense == "stand"]
     if relations:

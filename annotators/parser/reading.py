@@ -197,6 +197,7 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
                 if pending is not None:
                     pending.described = described or ((in_subject or standing) and pending.sense != "relation")
                     pending.in_name = index - 1 == named_at
+                    pending.in_subject = in_subject
                 described = standing = ignored = False
             case "that":
                 described = (

@@ -47,20 +47,25 @@ _REQUESTS: Final[tuple[tuple[str, _Replacement], ...]] = (
         "please",
     ),
     (r"^(?:(?:right|ok|okay|all ?right|well|so|hey|hi|hello|oh|um|hmm|yes|actually|fine|great|perfect|cool)[,!]+ )+", ""),
+    (
+        r"\b(?:can|could|would|will|should) (?:someone|somebody|anyone|anybody)\b"
+        r"|\b(?:someone|somebody) (?:should|must|needs to|has to|ought to)\b",
+        "please",
+    ),
     (r"\bhave (?:someone|somebody) (?=\w+ (?:the|a) )", ""),
     (r"\ball the way\b", ""),
     (r"(?<!\bto )\b(halve|double|triple|reduce|increase|decrease|shrink) (?:its|their) (?:overall )?size\b", r"\1 it"),
     (r"(?<!\bthe )(?<!\ba )\btill(?= )", "until"),
     (
-        r"\bit would be (?:better|best|nicer?|great|good) if ((?:the|that|this|my) (?:[\w-]+ ){1,6}?)"
-        r"(?:were|was|stood|sat|went)\b",
+        r"\b(?:it would be (?:better|best|nicer?|great|good) if|what if) ((?:the|that|this|my) (?:[\w-]+ ){1,6}?)"
+        r"(?:were|was|stood|sat|went|lay)\b",
         r"\1should be",
     ),
 
     (r"\b(?:(?:do|would) you mind|(?:how|what) about|i (?:would )?suggest|consider|try) (?=\w+ing\b)", "by "),
     (
-        r"\bi would (?:really |very much )?(?:love|like)(?: (?:to (?:have|see)|for there to be)(?= an? ))?\b"
-        r"|\bit (?:would|will) be (?:great|nice|good|lovely|better) (?:to have|if there (?:was|were))(?= an? )",
+        r"\bi would (?:really |very much )?(?:love|like|prefer)(?: (?:to (?:have|see)|for there to be)(?= an? ))?\b"
+        r"|\bit (?:would|will) be (?:great|nice|good|lovely|better) (?:to (?:have|see)|if there (?:was|were))(?= (?:an?|the|my) )",
         "i would like",
     ),
     (r"\b(?:make sure|see to it|ensure)(?: that)?\b", ""),

@@ -99,7 +99,7 @@ PARTICIPLES: Final[tuple[tuple[VerbKind, re.Pattern[str]], ...]] = (
     ),
     ("place", _pattern(PLACED)),
     ("swap", _pattern(TRADED)),
-    ("translate", re.compile(r"(?:should|must|shall|needs to|has to|ought to) (?:move|shift|slide)\b")),
+    ("translate", re.compile(r"(?:should|must|shall|needs to|has to|ought to) (?:move|shift|slide)\b|returned\b")),
 )
 AFTER_LIGHT: Final[tuple[tuple[VerbKind, re.Pattern[str]], ...]] = tuple(_after_object())
 """Verbs after their object, as in `let the cone stand between them`."""
