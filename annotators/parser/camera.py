@@ -47,7 +47,8 @@ _ANGLE_OF_YAW: Final = re.compile(
     rf"{NUMBER} degrees (?:around )?(?:(?:to|towards) the )?(?:left|right)|(?:left|right) by {NUMBER} degrees"
 )
 _UP: Final = re.compile(
-    r"\b(?:rais(?:e|es|ing)|ris(?:e|es|ing)|lift(?:s|ing)?|climb(?:s|ing)?|ascend(?:s|ing)?|higher|up|elevates?|upwards?"
+    r"\b(?:rais(?:e|es|ing)|ris(?:e|es|ing)|lift(?:s|ing)?|climb(?:s|ing)?|ascend(?:s|ing)?|higher|up|elevates?"
+    r"|upwards?"
     r"|increase .*(?:height|elevation))\b"
 )
 _DOWN: Final = re.compile(

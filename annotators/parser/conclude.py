@@ -16,7 +16,9 @@ from .reading import PARTNER, Reading
 
 _UNKNOWN_VERB: Final = re.compile(r"(?!the |an? )\w+(?: \w+)? (?:the|an?|its|their) ")
 
-_PLACE_IN_NAME: Final = re.compile(r" (?=(?:on|in|at|over|along|above|around|across) (?:the|an?|its) (?!left\b|right\b))")
+_PLACE_IN_NAME: Final = re.compile(
+    r" (?=(?:on|in|at|over|along|above|around|across) (?:the|an?|its) (?!left\b|right\b))"
+)
 
 _INSTEAD: Final = re.compile(r" (?=for (?:the|an?) )")
 """`exchange the lamp for a vase` replaces it."""
@@ -58,7 +60,9 @@ def conclude(reading: Reading) -> Parsed:
     if kind is None or (kind.objects and not reading.object) or (not kind.in_source and "more" in reading.signs):
         return Parsed(None, tuple(reading.rest))
     told = reading.object == "one" and any(place.described or place.in_name for place in reading.places)
-    if (not told and re.sub(r"^(?:entire|whole|full) ", "", reading.object) in NOT_OBJECTS) or reading.object.partition(" ")[0] in (
+    if (not told and re.sub(r"^(?:entire|whole|full) ", "", reading.object) in NOT_OBJECTS) or reading.object.partition(
+        " "
+    )[0] in (
         "camera",
         "viewpoint",
     ):

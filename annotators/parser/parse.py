@@ -32,9 +32,12 @@ _NO_EDIT: Final = re.compile(
 """Switching a lamp on or off is no rotation. To hide something behind another object may move or remove it."""
 _STATEMENT: Final = re.compile(
     r"(?:there (?:is|are)|(?:i|we) (?:can )?see) (?:an? |some |the |one )(.+)|no (.+)"
-    r"|((?:the|that|this|my|your|our) (?:[\w-]+ ){1,6}?)(?:is misplaced|is|are|was|were|sits?|stands?|lies?) (?:currently |now |still |just )*"
-    r"(?:left |lying |standing |sitting |placed |hidden |stored |kept |stuck )?((?:on|in|under|underneath|beneath|below|inside|atop) .+)"
-    r"|((?:the|that|this|my) (?:[\w-]+ ){1,6}?)(?:is|are|looks?|seems?|feels?) (?:a bit |a little |way |far |much )?too \w+"
+    r"|((?:the|that|this|my|your|our) (?:[\w-]+ ){1,6}?)(?:is misplaced|is|are|was|were|sits?|stands?"
+    r"|lies?) (?:currently |now |still |just )*"
+    r"(?:left |lying |standing |sitting |placed |hidden |stored |kept |stuck )?((?:on|in|under|underneath|beneath|below"
+    r"|inside|atop) .+)"
+    r"|((?:the|that|this|my) (?:[\w-]+ ){1,6}?)(?:is|are|looks?|seems?|feels?) (?:a bit |a little |way |far "
+    r"|much )?too \w+"
 )
 """A clause about an object, before a request about `it`."""
 _ABOUT_IT: Final = re.compile(
@@ -125,5 +128,9 @@ def _first_noun_phrase(clause: str) -> str:
     for chunk in chunks(clause):
         named = re.search(r"\b(?:the|an?|no more) (.+)", chunk.value) if chunk.kind == "words" else None
         if named:
-            return re.sub(r" (?:in place|where|as|fixed|still|stays?|remains?|unchanged|alone)\b.*$", "", trim_noun_phrase(named[1]))
+            return re.sub(
+                r" (?:in place|where|as|fixed|still|stays?|remains?|unchanged|alone)\b.*$",
+                "",
+                trim_noun_phrase(named[1]),
+            )
     return ""

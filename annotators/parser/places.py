@@ -56,21 +56,25 @@ class Resolved:
 SURFACE: Final = (
     r"(?:table|desk|desktop|shelf|shelves|bookshelf|bookcase|shelving|rack|ledge|sill|windowsill|counter|countertop"
     r"|worktop|workbench|island|nightstand|dresser|bureau|vanity|console|sideboard|credenza|cabinet|cupboard|wardrobe"
-    r"|mantel|mantelpiece|tray|board|placemat|coaster|stove|hob|cooker|piano|floor|ground|carpet|rug|mat|doormat|bathmat"
-    r"|platform|pallet|bed|cot|mattress|cushion|pillow|sofa|couch|settee|loveseat|futon|armchair|recliner|chair|bench|pew"
+    r"|mantel|mantelpiece|tray|board|placemat|coaster|stove|hob|cooker|piano|floor|ground|carpet|rug|mat|doormat"
+    r"|bathmat"
+    r"|platform|pallet|bed|cot|mattress|cushion|pillow|sofa|couch|settee|loveseat|futon|armchair|recliner|chair|bench"
+    r"|pew"
     r"|stool|footstool|hassock|ottoman|pouf|pedestal|stand|podium|lectern|trolley|cart|lawn|grass|terrace|balcony|patio"
     r"|plate|platter|saucer|chest|stack|pile|book)"
 )
 """Nouns of what has things on it: `from the table` means `off the table`."""
 CONTAINER: Final = (
-    r"(?:bowl|pan|saucepan|dish|bathtub|basket|hamper|box|carton|crate|bucket|pail|bin|tub|drawer|sink|basin|pot|jar|cup"
+    r"(?:bowl|pan|saucepan|dish|bathtub|basket|hamper|box|carton|crate|bucket|pail|bin|tub|drawer|sink|basin|pot|jar"
+    r"|cup"
     r"|mug|glass|vase|bag|backpack|wheelbarrow)"
 )
 """Nouns of what has things in it: `from the basket` means `out of the basket`."""
 _CARRIERS: Final = {"on": re.compile(rf"(?:.*[ _])?{SURFACE}s?"), "into": re.compile(rf"(?:.*[ _])?{CONTAINER}s?")}
 _FURNITURE: Final = re.compile(
     r"(?:.*[ _])?(?:table|desk|bookcase|bookshelf|cabinet|cupboard|wardrobe|dresser|sideboard|sofa|couch|armchair|chair"
-    r"|recliner|bench|stool|ottoman|bed|rug|carpet|trolley|cart|shelf|rack|nightstand|fridge|refrigerator|piano|ladder)s?"
+    r"|recliner|bench|stool|ottoman|bed|rug|carpet|trolley|cart|shelf|rack|nightstand|fridge|refrigerator|piano"
+    r"|ladder)s?"
 )
 """Names of what stands on the floor: a chair that comes to the table ends beside it."""
 _GROUND: Final = re.compile(
@@ -78,7 +82,9 @@ _GROUND: Final = re.compile(
 )
 """Names of what furniture stands on."""
 _NOUN_END: Final = re.compile(r" (?:of|with|in|for) ")
-_FLOOR: Final = re.compile(r"(?:(?!first|second|third|top|upper|lower|other|next)[\w-]+ )?(?:floor|ground)(?: of the [\w-]+)?")
+_FLOOR: Final = re.compile(
+    r"(?:(?!first|second|third|top|upper|lower|other|next)[\w-]+ )?(?:floor|ground)(?: of the [\w-]+)?"
+)
 _SHELF: Final = re.compile(
     r"(?:(?P<owner>.+)'s )?(?:(?P<which>[\w-]+) )?shelf(?: (?:of|in) (?:the |an? )?(?P<whole>.+))?"
 )
@@ -92,7 +98,8 @@ _SHELVES: Final = {
 _SPACE: Final = re.compile(r"(?:[\w-]+ )?(?:area|space|gap|spot|place|region|room|position)(?: of .*)?")
 """`in the space between the two`: the relation says it all."""
 _PART: Final = re.compile(
-    r"(?:[\w-]+ )?(?:corner|edge|end|middle|center|centre|side|half|back|front)(?: of .*)?|(?:.* )?(?:walls?|ceiling)|it|them|each other|.*\b(?:shel(?:f|ves) (?:above|below)|of the (?:two|three))\b.*"
+    r"(?:[\w-]+ )?(?:corner|edge|end|middle|center|centre|side|half|back|front)(?: of .*)?|(?:.* )?(?:walls?|ceiling)"
+    r"|it|them|each other|.*\b(?:shel(?:f|ves) (?:above|below)|of the (?:two|three))\b.*"
 )
 """A part of a support (`on the edge of the table`), or no name: more or less than claims can say."""
 _COUNTED: Final = re.compile(r"(?:first|second|third|fourth|fifth|last|next|other|same)\b")
@@ -115,7 +122,9 @@ def resolve(places: Sequence[Place], kind: Kind, phrase: str, put: bool, goes: b
         elif not (settled.described and settled.sense == "relation" and kind.moves_objects):
             known.append(settled)
     relations = [place for place in known if place.sense == "relation"]
-    if kind.moves_objects and any(place.sense == "stand" and not (place.described or place.in_subject) for place in known):
+    if kind.moves_objects and any(
+        place.sense == "stand" and not (place.described or place.in_subject) for place in known
+    ):
         rest += [place.text for place in relations if place.in_subject]
         relations = [place for place in relations if not place.in_subject]
     origins = [place for place in known if place.sense == "origin"]

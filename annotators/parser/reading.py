@@ -38,7 +38,8 @@ _PRONOUN_LAST: Final = re.compile(r" (?:it|they)$")
 PARTNER: Final = re.compile(r" (?:and|with) (?:the|an?|my|that|this) ")
 """What comes before the second object of a swap."""
 _BEFORE_ARTICLE: Final = re.compile(
-    r"((?:(?!(?:of|and|with|for|or|without|like|on|in|at|from|nearest|closest)\b)[\w'-]+ ){1,6}?)(?:the|my|your|this|these|those) (?=\w)"
+    r"((?:(?!(?:of|and|with|for|or|without|like|on|in|at|from|nearest|closest)\b)[\w'-]+ ){1,6}?)(?:the|my|your|this"
+    r"|these|those) (?=\w)"
 )
 """Words before the article of a name, which are not part of it (`sure the lamp`)."""
 _OWN: Final = re.compile(r"\b(?:its|their|it|they)\b")
@@ -116,7 +117,9 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
     pending: Place | None = None
     described = standing = ignored = other_subject = False
     named_at = -2
-    verb_at = next((index for index, chunk in enumerate(chunks) if chunk.kind in ("verb", "aux") and chunk.word != "now"), -1)
+    verb_at = next(
+        (index for index, chunk in enumerate(chunks) if chunk.kind in ("verb", "aux") and chunk.word != "now"), -1
+    )
     if any(chunk.kind == "verb" and chunk.value == "swap" for chunk in chunks):
         reading.kind = reading.kind or "swap"
     for index, chunk in enumerate(chunks):

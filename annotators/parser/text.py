@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from .requests import REQUESTS
+
 NUMBER: Final = r"(?<!\d)\d{1,9}(?:\.\d{1,9})?"
 _ONES: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _TENS: Final = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
@@ -34,79 +36,6 @@ def _to_meters(meters_per_unit: float) -> Callable[[re.Match[str]], str]:
     return lambda found: f"{float(found[1]) * meters_per_unit:.6g} metres"
 
 
-_REQUESTS: Final[tuple[tuple[str, _Replacement], ...]] = (
-    (r"\b(?:pls|plz)\b", "please"),
-    (r"\b(it|we|you|there)'d\b", r"\1 would"),
-    (r"\b(is|are|was|were|does|did|should|must|can|could|would)n't\b", r"\1 not"),
-    (r"\bteh\b", "the"),
-    (
-        r"\b(?:(?:is|would) it (?:be )?(?:possible|okay|ok|all ?right|fine)|(?:would you be|are you) able|feel free"
-        r"|be so (?:kind|good)(?: as)?|(?:may|might|can|could) i (?:ask|trouble|bother|get) you|you may want|i want you|i would (?:like|love)(?: for)? you) to\b"
-        r"|\b(?:i was (?:hoping|wondering if)|(?:i|we) would (?:appreciate it|be (?:glad|grateful|happy)) if) "
-        r"you(?: could| would)?\b",
-        "please",
-    ),
-    (r"^(?:(?:right|ok|okay|all ?right|well|so|hey|hi|hello|oh|um|hmm|yes|actually|fine|great|perfect|cool)[,!]+ )+", ""),
-    (
-        r"\b(?:can|could|would|will|should) (?:someone|somebody|anyone|anybody)\b"
-        r"|\b(?:someone|somebody) (?:should|must|needs to|has to|ought to)\b",
-        "please",
-    ),
-    (r"\bhave (?:someone|somebody) (?=\w+ (?:the|a) )", ""),
-    (r"\ball the way\b", ""),
-    (r"(?<!\bto )\b(halve|double|triple|reduce|increase|decrease|shrink) (?:its|their) (?:overall )?size\b", r"\1 it"),
-    (r"(?<!\bthe )(?<!\ba )\btill(?= )", "until"),
-    (
-        r"\b(?:it would be (?:better|best|nicer?|great|good) if|what if) ((?:the|that|this|my) (?:[\w-]+ ){1,6}?)"
-        r"(?:were|was|stood|sat|went|lay)\b",
-        r"\1should be",
-    ),
-
-    (r"\b(?:(?:do|would) you mind|(?:how|what) about|i (?:would )?suggest|consider|try) (?=\w+ing\b)", "by "),
-    (
-        r"\bi would (?:really |very much )?(?:love|like|prefer)(?: (?:to (?:have|see)|for there to be)(?= an? ))?\b"
-        r"|\bit (?:would|will) be (?:great|nice|good|lovely|better) (?:to (?:have|see)|if there (?:was|were))(?= (?:an?|the|my) )",
-        "i would like",
-    ),
-    (r"\b(?:make sure|see to it|ensure)(?: that)?\b", ""),
-    (r"\b(?:does|do) not belong(?= [^.;!?]{1,80}[.;!?,] \w)", "is misplaced"),
-    (r"\bwhy do not (?:you|we)\b", "please"),
-    (r"\b(?:can|could|would|will) (?:you|u|we)\b(?: please)?", "please"),
-    # `could the box be moved` is `the box should be moved`.
-    (
-        r"(?:^|(?<=[,.;!?] ))(?:can|could|may|might|should|shall|must) "
-        r"((?:the|that|this|my) (?:[\w-]+ ){1,8}?)(?:please )?(?=(?:be|go|sit|stand|lie|rest|have|appear|get|swap|switch|trade|exchange|change)\b)",
-        r"\1should ",
-    ),
-    (
-        r"\b(?:i (?:really )?(?:do not|no longer) (?:like|want|need)|i(?:'m| am) not (?:happy|pleased) (?:with|about)"
-        r"|(?:someone|somebody|i|we) (?:has |have |just )*(?:left|put|placed|forgot)|i (?:have |just )*changed my mind about) (?=the |that |this |my |an? )",
-        "i see ",
-    ),
-    (
-        r"(?:^|(?<=[.;!?] ))(?:as for|regarding|concerning|(?:do )?you (?:know|see)|remember|(?:what|how) about) "
-        r"(?=(?:the|that|this|my) )",
-        "i see ",
-    ),
-    (r"\bthere is no (?:longer any )?need for (?=the |that |this |my )", "i see "),
-    (r"\b(?:i|we) (want|need) to (?:see|have)(?= (?:the|an?) )", r"i \1"),
-    (r"\bwe (want|would like)(?= (?:the|an?) )", r"i \1"),
-    (
-        r"(?:^|(?<=[.;!?] ))((?:[\w-]+ ){1,8}?)(?:is|are) (?:not (?:needed|necessary|required)|unnecessary)\b",
-        r"do not \1",
-    ),
-    (r"\bi (?:rather |really |do |just )*(?:think|guess|believe|reckon|feel like)(?: that)?\b", ""),
-    (r"\bi (want|need|would like) that (?=the |my |this )", r"i \1 "),
-    (r"^[a-z]+ ?, (?=(?:the|my|your|this|that|please) )", ""),
-    (r" ?,? (?:except|only|but) that (?=the |my |this )", " ; "),
-    (r", the (?:[\w-]+ )?one (?=(?:on|in|under|by|next to|beside|near|behind|in front of|to the|between) )", ", that is "),
-    (r" ?, but (?=(?:the|my|this) )", " ; "),
-    (r"\breal quick\b", ""),
-    (r"\bhalf as (big|large|tall|wide) again\b", r"1.5 times as \1"),
-    (r"\b(?:would|will|might|may) (?:look|be|work|fit|go)(?: so)?(?: much| far| a lot)? (?:better off|better|best|nicer|nice|good|great)\b", "should stand"),
-    (r"\b(?:there )ought to be\b", "there should be"),
-)
-"""Polite and indirect requests become imperatives, and statements with `should`."""
 _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"[’‘]", "'"),
     (r"[–—]", " - "),
@@ -116,7 +45,7 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"\bi'd\b", "i would"),
     (r"\b(there|it|that|which|who|what|whatever|everything)'s\b", r"\1 is"),
     (r"\b(we|you|they)'re\b", r"\1 are"),
-    *_REQUESTS,
+    *REQUESTS,
     (r"\blet's\b|\b(?:i|we) (?:need|want|would like) you to\b|\byou should\b", ""),
     (
         r"\bthere (?:(?:should|must|shall|will) (?:now )?be|is|are) no(?: more| longer (?:an?|any))? (?!\w+ than\b)"
@@ -208,13 +137,15 @@ class Split:
 
 _HARD: Final = re.compile(r" ?(?:[;:!?()]|\.(?!\d))+ ?| - ")
 _PROHIBITION: Final = (
-    r"(?:do not|never|without (?:\w+ing|any)|keep|keeping|leave(?! (?:it|them) (?:on|in|under|inside|against|atop|next to) )|leaving|instead of|rather than|nothing else|not"
+    r"(?:do not|never|without (?:\w+ing|any)|keep|keeping|leave(?! (?:it|them) (?:on|in|under|inside|against|atop"
+    r"|next to) )|leaving|instead of|rather than|nothing else|not"
     r"|(?:change|alter|touch) nothing|no (?:more|other)|only change"
     r"|(?:everything|all) else (?:remains?|stays?|is|are|should|must|as|unchanged|untouched))"
 )
 _PROHIBITED: Final = re.compile(
     rf"(?:but |and |while |please |i |we )*{_PROHIBITION}\b"
-    r"|(?:the|my|this|everything|all)\b[^,]{0,60}? (?:stays?|remains?|can stay)(?: (?:where|put|as|in|still|there|here|untouched)\b.*)?$"
+    r"|(?:the|my|this|everything|all)\b[^,]{0,60}? (?:stays?|remains?|can stay)(?: (?:where|put|as|in|still|there|here"
+    r"|untouched)\b.*)?$"
 )
 _PLACE: Final = r"(?:in front of|behind|beside|next to|near|between|into|inside|(?:to|on|at) the|left of|right of)\b"
 # `do not put it behind the lamp but in front of it` is read as `put it from behind the lamp , in front of it`.
@@ -247,7 +178,9 @@ def _gerunds(verbs: str) -> dict[str, str]:
 def _base_forms(text: str, verbs: str) -> str:
     """Turn `by removing` into a separate clause: `; remove`."""
     forms = _gerunds(verbs)
-    return re.sub(r"(?:^| )by (\w+ing)\b", lambda found: f" ; {forms[found[1]]}" if found[1] in forms else found[0], text)
+    return re.sub(
+        r"(?:^| )by (\w+ing)\b", lambda found: f" ; {forms[found[1]]}" if found[1] in forms else found[0], text
+    )
 
 
 def split(text: str, verbs: str) -> Split:

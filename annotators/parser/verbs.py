@@ -20,18 +20,22 @@ VerbKind = EditKind | Literal["place", "light"]
 """What a verb asks for: an edit; `place`: a move or an insertion; `light`: nothing by itself."""
 _WORDS: Final[Mapping[EditKind, Words]] = {name: kind.words for name, kind in KINDS.items() if kind.words}
 PLACING: Final = (
-    "put|place|set|position|drop|stand|situate|settle|lay|plant(?= )|rest|pop|stick|stack|pile|heap|deposit|stash|store|slip"
-    r"|squeeze|wedge|jam|stow|load|plop|plonk|sit|perch|balance|spread|(?:throw|toss|chuck)(?=[^,;.]{0,60} (?:into|onto|on|in|under) (?:the|an?) )"
+    "put|place|set|position|drop|stand|situate|settle|lay|plant(?= )|rest|pop|stick|stack|pile|heap|deposit|stash|store"
+    "|slip"
+    r"|squeeze|wedge|jam|stow|load|plop|plonk|sit|perch|balance|spread|(?:throw|toss|chuck)(?=[^,;.]{0,60} (?:into|onto"
+    r"|on|in|under) (?:the|an?) )"
 )
 """With an object of the scene (`the mug`) a move, with a new object (`a mug`) an insertion."""
 PLACED: Final = "put|placed|positioned|dropped|standing|situated|stacked|piled|laid|rested|stuck|slipped|stored"
 TRADED: Final = (
-    r"(?:(?:should|must|shall|ought to|needs? to|have to|to|can|could) )?(?:swap|switch|exchange|trade|change) (?:their )?(?:places|positions|locations|spots|seats)(?: with)?"
+    r"(?:(?:should|must|shall|ought to|needs? to|have to|to|can|could) )?(?:swap|switch|exchange|trade"
+    r"|change) (?:their )?(?:places|positions|locations|spots|seats)(?: with)?"
     r"|(?:reverse|flip) the (?:places|positions|locations) of"
 )
 """A swap, said of its objects (`have the two trade places`)."""
 LIGHT: Final = (
-    "make|let|try(?= the)|have|give|apply|take|get|grab|fetch|retrieve|lift|pick(?: up|(?=[^,;.]{1,60} up\\b))|edit|leave|change|adjust|alter|modify|perform|carry out"
+    "make|let|try(?= the)|have|give|apply|take|get|grab|fetch|retrieve|lift|pick(?: up|(?=[^,;.]{1,60} up\\b))|edit"
+    "|leave|change|adjust|alter|modify|perform|carry out"
     "|execute|do|swing|(?:show|present|display)(?! (?:us )?(?:its|their) )|set the size of|i want|i would like|i need"
 )
 """Verbs that ask for nothing by themselves (`make it larger`, `have it moved`, `take it away`)."""

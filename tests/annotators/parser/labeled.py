@@ -12,7 +12,18 @@ from spatialdata_builder.annotators.claims import Claims
 from spatialdata_builder.annotators.parser.parse import parse
 
 FILES = tuple(Path(__file__).with_name(f"labeled_{name}.jsonl") for name in ("instructions", "supports"))
-Group = Literal["tuned", "held out", "tuned later", "fresh", "supports, tuned", "supports, held out", "supports, other people", "supports, more people", "supports, fresh"]
+Group = Literal[
+    "tuned",
+    "held out",
+    "tuned later",
+    "fresh",
+    "supports, tuned",
+    "supports, held out",
+    "supports, other people",
+    "supports, more people",
+    "supports, fresh",
+    "supports, freshest",
+]
 """`tuned`: the first rules were developed on them. `held out`: labeled together with `tuned`, before there were rules,
 and inspected once since. `tuned later`: written to measure the first rules, and used for tuning since, in three rounds.
 `fresh`: written and labeled before the last of these rounds, and not inspected since.

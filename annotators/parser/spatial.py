@@ -1,0 +1,178 @@
+"""Phrases about places: supports, relations to other objects, directions, and parts of the image."""
+
+from .markers import CLOSED, DETERMINER, IMAGE, NOT_NAMED, NOUN, SIDE, SPACE, VIEWER, Marker, marker
+from .places import CONTAINER, SURFACE
+
+
+def supports() -> list[Marker]:
+    bare = (
+        r"(?:[\w-]+ )?(?:table|desk|shelf|bookshelf|bookcase|counter|floor|sofa|couch|bed|chair|armchair|tray"
+        r"|windowsill"
+        r"|cabinet|bowl|basket|box)(?=$| [,.]| (?:to|and|next|beside|near|behind|between|in|on|onto|into|from|under)\b)"
+    )
+    there = rf"(?= (?:(?:{DETERMINER}|it|them)\b|{bare}))"
+    not_there = (
+        r"(?! (?:the|an?|its|their) (?:(?:[\w-]+ )?(?:walls?(?! (?:shel|rack|unit|cabinet|cupboard))|ceiling|(?:side"
+        r"|end)s?(?! tables?\b)|spot|way|axis|angle"
+        rf"|{IMAGE})\b"
+        rf"|(?:same|opposite|other|far) (?:side|end|spot|place|position|way)\b|{VIEWER}'s|(?:left"
+        rf"|right)(?:[- ]hand)?(?! (?:[\w-]+ )?(?:{SURFACE}|{CONTAINER})s?\b)\b)"
+        r"| its base\b)"
+    )
+    carrier = (
+        r"(?:(?!(?:behind|beside|between|near|next|in|on|at|under|from|of|to|into|onto|and|with|by|that|which|front"
+        r"|back"
+        r"|rear|side(?! table)|space|spot|place|area)\b|(?:left|right) (?:side|of"
+        rf"|hand)\b)[\w-]+ ){{0,4}}?(?:\w+_)?(?:{SURFACE}|{CONTAINER})s?\b(?!'s (?:own )?(?:left|right))"
+    )
+    way = r"(?:(?:back|down|up|over|out|flat|upright|right|directly|straight) )*"
+    carried = r"(?:on top of|on|inside|in|upon|atop|under)(?: and (?:on|in|under))* (?:it|them)(?: (?:too|as well))?"
+    carried = rf"(?: [\w-]+){{0,6}}? {carried}"
+    printed = (
+        r"(?:[\w-]+ ){0,2}(?:logos?|labels?|prints?|patterns?|stickers?|stripes?|dots?|letters|text|designs?|faces?)\b"
+    )
+    return [
+        marker("stand", rf"{way}(?:on|(?:on )?(?:the )?(?:very )?top of|upon|atop){there}{not_there}", "on"),
+        marker("onto", rf"{way}(?:onto|on to)(?: (?:the )?top of)?{there}{not_there}", "on"),
+        marker("stand", rf"{way}(?:underneath|beneath|under|below){there}{not_there}", "under"),
+        marker("stand", rf"{way}in(?= (?:its|my|your|that|this) (?:[\w-]+ ){{0,3}}?{CONTAINER}\b)", "into"),
+        marker(
+            "off", rf"(?:up )?off(?: of)?{there}|(?:up )?from (?:on|upon|atop|(?:on )?(?:the )?top of){there}", "on"
+        ),
+        marker("off", rf"(?:out )?from (?:under|underneath|beneath|below){there}", "under"),
+        marker("off", rf"out of{there}(?! the {SPACE}\b)|from (?:in|inside|within){there}", "into"),
+        marker("from", rf"(?:up )?from(?= (?:{DETERMINER} {carrier}|{bare}))", "from"),
+        marker("to", rf"{way}to(?= (?:{DETERMINER} {carrier}|{bare}))", "to"),
+        marker(
+            "against",
+            r"(?:(?:so (?:that )?|with )?its back (?:is |stands )?)?(?:(?:up|back|flush|right|flat"
+            rf"|close) )*against{there}"
+            rf"|(?:so (?:that )?|with )?its back (?:touches|touching){there}",
+            "against",
+        ),
+        marker(
+            "corner",
+            r"(?:in|into|to|inside) (?:the|a) corner(?: of (?:the|this) (?:\w+ )?(?:room|kitchen|bedroom|office|hall))?"
+            r"(?! of\b)",
+            "corner",
+        ),
+        marker(
+            "riders",
+            rf"(?:with|and|including|plus) (?:everything|whatever|anything|all|what){carried}"
+            rf"|(?:(?:along|together) )?(?:with|including) (?:the|those|these)(?! {printed}){carried}"
+            r"|(?:(?:along|together) )?(?:with|and|including) (?:all )?(?:of )?its contents"
+            r"|, (?:the |an? )?[\w-]+ (?:and all|included)"
+            r"|(?:and )?everything (?:that is |which is )?on it (?:should |must |will )?(?:also )?(?:moves?|comes?"
+            r"|goes?|stays?)"
+            r" (?:along|with it|too|on it)(?: with it)?",
+        ),
+    ]
+
+
+def relations() -> list[Marker]:
+    return [
+        marker(
+            "relation",
+            rf"(?:(?:to|on|at|onto) )?the (left|right){SIDE} of(?! (?:the )?(?:{IMAGE}|centre|center)\b)",
+            "{1}",
+        ),
+        marker("relation", rf"(?<!\bthe )(left|right) of(?! (?:the )?(?:{IMAGE}|centre|center)\b)", "{1}"),
+        marker(
+            "relation",
+            rf"(?:to |at )?(?:the )?(?<!\bcloser )(?<!\bnearer )(?:in )?front of(?! the {SPACE}\b)",
+            "front",
+        ),
+        marker(
+            "relation",
+            rf"(?:right |just |directly )?behind|in back of|(?:to|at|on|in) the (?:rear|back) of(?! the {SPACE}\b)",
+            "behind",
+        ),
+        marker(
+            "relation",
+            r"(?:mid|half)?way between|in the (?:gap|space|middle) between|(?:in )?between(?: the two ,)?",
+            "between",
+        ),
+        marker(
+            "relation",
+            r"(?:right |immediately )?(?:next to|beside)|close to|near(?: to)?|alongside(?: of)?|adjacent to"
+            r"|by the side of|in the vicinity of|side by side with"
+            rf"|(?:over )?by(?= the (?!same|side|camera|viewer|{VIEWER})(?:[\w-]+ )?[\w-]+(?:$| [,.]| on | in ))",
+            "next",
+        ),
+        marker("relation", r"into|inside(?: of)?|within", "into"),
+        marker("into", rf"(?:back |down )*in(?= the (?!{IMAGE}\b|middle\b))", "into"),
+        marker("own", rf"(?:to|on|at|onto) (?!the {VIEWER}'s)({NOUN})'s (?:own )?(left|right){SIDE}(?! of)", "{2} {1}"),
+        marker("itself", rf"(?:to|on|at) (?:its|their) (?:own )?(left|right){SIDE}(?! (?:side|faces|face))", "{1}"),
+    ]
+
+
+def directions() -> list[Marker]:
+    eye = rf"the {VIEWER}|us|you|me|the foreground|the front"
+    ground = r"(?:in)?to|towards?|in"
+    return [
+        marker(
+            "direction",
+            rf"(?:over )?to the (left|right){SIDE}(?! of(?! where)){CLOSED}"
+            r"(?: of where (?:it|they) (?:is|are)(?: now)?)?",
+            "{1}",
+        ),
+        marker("direction", rf"{NOT_NAMED}(left|right){CLOSED}", "{1}"),
+        marker("direction", r"(left|right)wards?", "{1}"),
+        marker("direction", rf"towards? the (left|right|top|bottom)(?: side| edge)? of the {IMAGE}", "{1}"),
+        marker("direction", rf"towards? the (left|right){SIDE}(?! of){CLOSED}", "{1}"),
+        marker("open", rf"forwards?{CLOSED}"),
+        marker("direction", rf"to (?:your|our|my|the {VIEWER}'s) (left|right){SIDE}(?! of)", "{1}"),
+        marker("direction", rf"towards? (?:your|our|my|the {VIEWER}'s) (left|right){SIDE}(?! of)", "{1}"),
+        marker("relation", rf"(?:to|on) (?:your|our|my|the {VIEWER}'s) (left|right){SIDE} of", "{1}"),
+        marker(
+            "direction",
+            rf"(?:forwards? , )?(?:towards?|closer to|nearer to|nearer|closer towards) (?:{eye})(?!')",
+            "towards",
+        ),
+        marker("direction", r"(?:closer|nearer)(?! to)", "towards"),
+        marker("open", r"(?:closer|nearer) to|away from|towards?(?= the)"),
+        marker("direction", rf"(?:forwards? )?(?:{ground}) the foreground", "towards"),
+        marker("direction", rf"(?:forwards? )?(?:to|towards?) the front of the {SPACE}", "towards"),
+        marker("direction", rf"in the direction of (?:{eye})(?!')", "towards"),
+        marker("direction", rf"(?:farther |further |deeper |back )*(?:{ground}) the (?:background|distance)", "away"),
+        marker("direction", rf"(?:to|towards?) the (?:back|rear) of the {SPACE}", "away"),
+        marker("direction", rf"(?:(?:farther|further|deeper|back) )+in(?:to|side)? the {SPACE}", "away"),
+        marker(
+            "direction", rf"(?:to the back , )?(?:farther |further )?away(?: from (?:{eye}))?(?!')(?! from)", "away"
+        ),
+        marker(
+            "direction",
+            rf"(?:farther|further)(?: back)?(?: from (?:{eye}))?(?! (?:to the )?(?:left|right|up|down|forward))"
+            rf"|backwards?|back{CLOSED}",
+            "away",
+        ),
+        marker("direction", rf"(up|down)(?:wards?)?(?=(?: and to the (?:left|right))? in the {IMAGE})", "{1}"),
+        marker("direction", rf"(?:higher|further up|farther up)(?: up)? in the {IMAGE}", "up"),
+        marker("direction", rf"(?:lower|further down|farther down)(?: down)? in the {IMAGE}", "down"),
+        marker("direction", rf"(?<=left and )(up|down)(?= in the {IMAGE})", "{1}"),
+        marker("direction", rf"(?<=right and )(up|down)(?= in the {IMAGE})", "{1}"),
+    ]
+
+
+def parts() -> list[Marker]:
+    to = r"(?:over )?(?:to|on|in|at|into|onto) (?:the|a)"
+    bit = r"(?:side|part|corner|edge|half|third|area|region|hand side|portion)"
+    row, side = r"(upper|lower|top|bottom)", r"(left|right|middle|centre|center)"
+    return [
+        marker("part", rf"{to} {row}[- ]{side}(?:-hand)?(?: {bit})? of the {IMAGE}", "{1} {2}"),
+        marker("part", rf"{to} {row}[- ]{side}(?: corner| part)?(?! shel)", "{1} {2}"),
+        marker(
+            "part",
+            rf"{to} (?:far |extreme |very )?(left|right|upper|lower|top|bottom)(?:-hand)?(?: {bit})? of the {IMAGE}",
+            "{1}",
+        ),
+        marker("part", rf"{to} (?:very )?(?:centre|center|middle) of the {IMAGE}", "centre"),
+        marker(
+            "part",
+            r"(?:to a spot |a little |slightly |a bit |somewhat )?(left|right) of (?:the )?(?:centre|center) of the "
+            rf"{IMAGE}",
+            "{1}",
+        ),
+        marker("part", rf"(?:on|in|to) the {IMAGE}'s (left|right){SIDE}", "{1}"),
+        marker("onside", rf"on the (left|right){SIDE}(?! of){CLOSED}", "{1}"),
+    ]
