@@ -161,6 +161,8 @@ def _kind_from_phrases(reading: Reading) -> EditKind | Literal[""]:
     if values.keys() & {"turn", "view", "degrees"} or "whirl" in signs:
         return "rotate"
     ends = [place for place in reading.places if not place.described and place.sense not in ("origin", "from")]
+    if any(place.sense == "origin" and place.relation == "under" for place in reading.places):
+        return "translate"  # `get the ball out from under the bed`
     if not (ends or reading.directions or "part" in values):
         return ""  # `take the mug off the desk` may remove it, or put it elsewhere
     return "insert" if reading.new and reading.light in ("", "i would like", "i need") else "translate"

@@ -28,16 +28,18 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
         r"|\b(?:someone|somebody) (?:should|must|needs to|has to|ought to)\b",
         "please",
     ),
+    (r"\bi (?:request|ask|propose|suggest|recommend|wish|insist|demand) that\b", ""),
+    (r"\bin the way\b(?= (?:on|in|under)|[.,;!])", ""),
     (r"\bhave (?:someone|somebody) (?=\w+ (?:the|a) )", ""),
     (r"\ball the way\b", ""),
     (r"(?<!\bto )\b(halve|double|triple|reduce|increase|decrease|shrink) (?:its|their) (?:overall )?size\b", r"\1 it"),
     (r"(?<!\bthe )(?<!\ba )\btill(?= )", "until"),
     (
-        r"\b(?:it would be (?:better|best|nicer?|great|good) if|what if) ((?:the|that|this|my) (?:[\w-]+ ){1,6}?)"
-        r"(?:were|was|stood|sat|went|lay)\b",
+        r"\b(?:it would be (?:better|best|nicer?|great|good) (?:if|when)|what if) ((?:the|that|this|my) (?:[\w-]+ ){1,6}?)"
+        r"(?:were|was|is|stood|stands|sat|sits|went|lay|lies)\b",
         r"\1should be",
     ),
-    (r"\b(?:(?:do|would) you mind|(?:how|what) about|i (?:would )?suggest|consider|try) (?=\w+ing\b)", "by "),
+    (r"\b(?:(?:(?:do|would) you )?mind|(?:how|what) about|i (?:would )?suggest|consider|try) (?=\w+ing\b)", "by "),
     (
         r"\bi would (?:really |very much )?(?:love|like|prefer)(?: (?:to (?:have|see)|for there to be)(?= an? ))?\b"
         r"|\bit (?:would|will) be (?:great|nice|good|lovely|better) (?:to (?:have|see)|if there (?:was|were))(?= (?:an?"
@@ -57,7 +59,7 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         r"\b(?:i (?:really )?(?:do not|no longer) (?:like|want|need)|i(?:'m| am) not (?:happy|pleased) (?:with|about)"
-        r"|(?:someone|somebody|i|we) (?:has |have |just )*(?:left|put|placed|forgot)|i (?:have "
+        r"|(?:someone|somebody|who|i|we) (?:has |have |just )*(?:left|put|placed|forgot)|i (?:have "
         r"|just )*changed my mind about) (?=the |that |this |my |an? )",
         "i see ",
     ),

@@ -25,7 +25,7 @@ def supports() -> list[Marker]:
         r"|rear|side(?! table)|space|spot|place|area)\b|(?:left|right) (?:side|of"
         rf"|hand)\b)[\w-]+ ){{0,4}}?(?:\w+_)?(?:{SURFACE}|{CONTAINER})s?\b(?!'s (?:own )?(?:left|right))"
     )
-    way = r"(?:(?:back|down|up|over|out|flat|upright|right|directly|straight) )*"
+    way = r"(?:(?:back|down|up|over|out|away|flat|upright|right|directly|straight) )*"
     carried = r"(?:on top of|on|inside|in|upon|atop|under)(?: and (?:on|in|under))* (?:it|them)(?: (?:too|as well))?"
     carried = rf"(?: [\w-]+){{0,6}}? {carried}"
     printed = (
@@ -100,7 +100,7 @@ def relations() -> list[Marker]:
             "next",
         ),
         marker("relation", r"into|inside(?: of)?|within", "into"),
-        marker("into", rf"(?:back |down )*in(?= the (?!{IMAGE}\b|middle\b))", "into"),
+        marker("into", rf"(?:back |down |away )*in(?= the (?!{IMAGE}\b|middle\b))", "into"),
         marker("own", rf"(?:to|on|at|onto) (?!the {VIEWER}'s)({NOUN})'s (?:own )?(left|right){SIDE}(?! of)", "{2} {1}"),
         marker("itself", rf"(?:to|on|at) (?:its|their) (?:own )?(left|right){SIDE}(?! (?:side|faces|face))", "{1}"),
     ]

@@ -164,7 +164,7 @@ _ASIDE: Final = re.compile(
 _FIRST: Final = re.compile(r"((?:instead of|rather than|without \w+ing)\b[^,]*) , (?=(?:the|it|they|its)\b)")
 """An aside before a clause with its own subject."""
 _WITHOUT: Final = re.compile(
-    r"(?:^|(?:(?: ,)? but|^show the scene|^show the image) )without (?=(?:the|a|an|any|that) )"
+    r"(?:^|(?:(?: ,)? but|^(?:please )?(?:let me see|show(?: me)?|i want to see|i want) the (?:scene|image|room|picture)|^show the image) )without (?=(?:the|a|an|any|that) )"
 )
 
 

@@ -67,7 +67,7 @@ SIZES: Final[Mapping[str, tuple[str, float]]] = {
     "halve": ("smaller", 0.5),
 }
 """The change of size that a verb (or participle, without its `d`) implies: sense, and factor, 0 if it names none."""
-_SLANG: Final[Mapping[EditKind, str]] = {"remove": "ditch|lose|trash|yank", "insert": "spawn"}
+_SLANG: Final[Mapping[EditKind, str]] = {"remove": "ditch|lose|trash|yank", "insert": "spawn|there (?:should |must )?(?:be|are)(?= (?:two|three|four|several|many) )"}
 KIND_VERBS: Final = "|".join((*(words.verbs for words in _WORDS.values()), *_SLANG.values()))
 """The verbs of all kinds except the camera (`camera.VERBS`)."""
 _SOMEWHERE: Final = (
