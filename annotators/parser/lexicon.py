@@ -193,7 +193,7 @@ ARTICLE: Final = re.compile(
     r"^(?:(?:all|both) (?:of )?(?=the |my |your |these |those ))?(?:the|an?|some|another|one more|one|this|that|these"
     r"|those|my|your|our|his|her) "
 )
-NEW: Final = re.compile(r"^(?:an?|some|another|one more|one) ")
+NEW: Final = re.compile(r"^(?:an?|some|another|one more|one|two|three|four|five|six|several) ")
 NO_NOUN: Final = _words(
     """to off back forth should must shall would could might be been is are was were has have had does it its they
     their them we you us there here now currently still also that which who what when if because as than closer nearer

@@ -82,7 +82,7 @@ _GROUND: Final = re.compile(
     r"(?:.*[ _])?(?:floor|ground|rug|carpet|mat|doormat|bathmat|platform|pallet|lawn|grass|terrace|balcony|patio)"
 )
 """Names of what furniture stands on."""
-_NOUN_END: Final = re.compile(r" (?:of|with|in|for) ")
+_NOUN_END: Final = re.compile(r" (?:of|with|in|for|on the (?:left|right)$)(?: |$)")
 _FLOOR: Final = re.compile(
     r"(?:(?!first|second|third|top|upper|lower|other|next)[\w-]+ )?(?:floor|ground)(?: of the [\w-]+)?"
 )
@@ -143,7 +143,7 @@ def resolve(places: Sequence[Place], kind: Kind, phrase: str, put: bool, goes: b
         unclear, origins = [*unclear, *origins], []
     unclear += [place for place in relations[:-1] if place.relation in ("against", "corner")]
     fields: dict[str, Any] = {}
-    if end and end.relation == "into" and not relations:
+    if end and end.relation == "into" and not relations and kind.name != "swap":
         relations = [end]
     elif end:
         unclear += [] if _set_support(fields, end, ("support", "support_object", "shelf")) else [end]

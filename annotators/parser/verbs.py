@@ -26,7 +26,7 @@ PLACING: Final = (
     r"|on|in|under) (?:the|an?) )"
 )
 """With an object of the scene (`the mug`) a move, with a new object (`a mug`) an insertion."""
-PLACED: Final = "put|placed|positioned|dropped|standing|situated|stacked|piled|laid|rested|stuck|slipped|stored"
+PLACED: Final = "put|placed|positioned|dropped|standing|situated|stacked|piled|laid|rested|stuck|slipped|stored|displayed|kept"
 TRADED: Final = (
     r"(?:(?:should|must|shall|ought to|needs? to|have to|to|can|could) )?(?:swap|switch|exchange|trade"
     r"|change) (?:their )?(?:places|positions|locations|spots|seats)(?: with)?"
