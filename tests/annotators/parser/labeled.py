@@ -24,6 +24,7 @@ Group = Literal[
     "supports, fresh",
     "supports, freshest",
     "supports, latest",
+    "supports, untouched",
 ]
 """`tuned`: the first rules were developed on them. `held out`: labeled together with `tuned`, before there were rules,
 and inspected once since. `tuned later`: written to measure the first rules, and used for tuning since, in three rounds.
