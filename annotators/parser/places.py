@@ -61,7 +61,8 @@ SURFACE: Final = (
     r"|platform|pallet|bed|cot|mattress|cushion|pillow|sofa|couch|settee|loveseat|futon|armchair|recliner|chair|bench"
     r"|pew"
     r"|stool|footstool|hassock|ottoman|pouf|pedestal|stand|podium|lectern|trolley|cart|lawn|grass|terrace|balcony|patio"
-    r"|printer|microwave|dishwasher|dryer|radiator|speaker|fireplace|altar|anvil|barrel|stump|plinth|step|doorstep|porch"
+    r"|printer|microwave|dishwasher|dryer|radiator|speaker|fireplace|altar|anvil|barrel|stump|plinth|step|doorstep"
+    r"|porch"
     r"|deck|plate|platter|saucer|chest|stack|pile|book)"
 )
 """Nouns of what has things on it: `from the table` means `off the table`."""

@@ -125,9 +125,11 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
     for index, chunk in enumerate(chunks):
         match chunk.kind:
             case "verb":
-                # `move the mug standing on the desk`
-                standing = bool(reading.kind) and chunk.value == "place" and index - 1 == named_at
-                _read_verb(reading, chunk)
+                # `move the mug standing on the desk`, `the mug standing on the desk should ...`
+                follows = any(later.kind in ("verb", "aux") for later in chunks[index + 1 :])
+                standing = chunk.value == "place" and index - 1 == named_at and bool(reading.kind or follows)
+                if reading.kind or not standing:
+                    _read_verb(reading, chunk)
             case "words":
                 noun_phrase, tail = _split_tail(chunk.value)
                 subordinate = _OTHER_SUBJECT.search(chunk.value)

@@ -41,7 +41,8 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
     (r"(?<!\bto )\b(halve|double|triple|reduce|increase|decrease|shrink) (?:its|their) (?:overall )?size\b", r"\1 it"),
     (r"(?<!\bthe )(?<!\ba )\btill(?= )", "until"),
     (
-        r"\b(?:it would be (?:better|best|nicer?|great|good) (?:if|when)|what if) ((?:the|that|this|my) (?:[\w-]+ ){1,6}?)"
+        r"\b(?:it would be (?:better|best|nicer?|great|good) (?:if|when)|what if) ((?:the|that|this"
+        r"|my) (?:[\w-]+ ){1,6}?)"
         r"(?:were|was|is|stood|stands|sat|sits|went|lay|lies)\b",
         r"\1should be",
     ),

@@ -8,7 +8,8 @@ def supports() -> list[Marker]:
     bare = (
         r"(?:[\w-]+ )?(?:table|desk|shelf|bookshelf|bookcase|counter|floor|sofa|couch|bed|chair|armchair|tray"
         r"|windowsill"
-        r"|cabinet|bowl|basket|box)(?=$| [,.]| (?:to|and|next|beside|near|behind|between|in|on|onto|into|from|under|larger|bigger"
+        r"|cabinet|bowl|basket|box)(?=$| [,.]| (?:to|and|next|beside|near|behind|between|in|on|onto|into|from|under"
+        r"|larger|bigger"
         r"|smaller|twice|by)\b)"
     )
     there = rf"(?= (?:(?:{DETERMINER}|it|them)\b|{bare}))"
@@ -97,7 +98,8 @@ def relations() -> list[Marker]:
             "relation",
             r"(?:right |immediately )?(?:next to|beside)|close to|near(?: to)?|alongside(?: of)?|adjacent to"
             r"|by the side of|in the vicinity of|side by side with"
-            rf"|(?:over )?by(?= (?:the|my|your) (?!same|side|camera|viewer|{VIEWER})(?:[\w-]+ )?[\w-]+(?:$| [,.]| on | in ))",
+            rf"|(?:over )?by(?= (?:the|my|your) (?!same|side|camera|viewer|{VIEWER})(?:[\w-]+ )?[\w-]+(?:$| [,.]| on "
+            r"| in ))",
             "next",
         ),
         marker("relation", r"into|inside(?: of)?|within", "into"),

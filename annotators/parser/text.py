@@ -164,7 +164,9 @@ _ASIDE: Final = re.compile(
 _FIRST: Final = re.compile(r"((?:instead of|rather than|without \w+ing)\b[^,]*) , (?=(?:the|it|they|its)\b)")
 """An aside before a clause with its own subject."""
 _WITHOUT: Final = re.compile(
-    r"(?:^|(?:(?: ,)? but|^(?:please )?(?:let me see|show(?: me)?|i want to see|i want) the (?:scene|image|room|picture)|^show the image) )without (?=(?:the|a|an|any|that) )"
+    r"(?:^|(?:(?: ,)? but|^show the image"
+    r"|^(?:please )?(?:let me see|show(?: me)?|i want to see|i want) the (?:scene|image|room|picture)) )"
+    r"without (?=(?:the|a|an|any|that) )"
 )
 
 

@@ -26,7 +26,9 @@ PLACING: Final = (
     r"|on|in|under) (?:the|an?) )"
 )
 """With an object of the scene (`the mug`) a move, with a new object (`a mug`) an insertion."""
-PLACED: Final = "put|placed|positioned|dropped|standing|situated|stacked|piled|laid|rested|stuck|slipped|stored|displayed|kept"
+PLACED: Final = (
+    "put|placed|positioned|dropped|standing|situated|stacked|piled|laid|rested|stuck|slipped|stored|displayed|kept"
+)
 TRADED: Final = (
     r"(?:(?:should|must|shall|ought to|needs? to|have to|to|can|could) )?(?:swap|switch|exchange|trade"
     r"|change) (?:their )?(?:places|positions|locations|spots|seats)(?: with)?"
@@ -67,7 +69,10 @@ SIZES: Final[Mapping[str, tuple[str, float]]] = {
     "halve": ("smaller", 0.5),
 }
 """The change of size that a verb (or participle, without its `d`) implies: sense, and factor, 0 if it names none."""
-_SLANG: Final[Mapping[EditKind, str]] = {"remove": "ditch|lose|trash|yank", "insert": "spawn|there (?:should |must )?(?:be|are)(?= (?:two|three|four|several|many) )"}
+_SLANG: Final[Mapping[EditKind, str]] = {
+    "remove": "ditch|lose|trash|yank",
+    "insert": "spawn|there (?:should |must )?(?:be|are)(?= (?:two|three|four|several|many) )",
+}
 KIND_VERBS: Final = "|".join((*(words.verbs for words in _WORDS.values()), *_SLANG.values()))
 """The verbs of all kinds except the camera (`camera.VERBS`)."""
 _SOMEWHERE: Final = (

@@ -19,18 +19,18 @@ Group = Literal[
     "fresh",
     "supports, tuned",
     "supports, held out",
+    "supports, slang and notes",
     "supports, other people",
-    "supports, more people",
-    "supports, fresh",
-    "supports, freshest",
-    "supports, latest",
     "supports, untouched",
 ]
 """`tuned`: the first rules were developed on them. `held out`: labeled together with `tuned`, before there were rules,
 and inspected once since. `tuned later`: written to measure the first rules, and used for tuning since, in three rounds.
-`fresh`: written and labeled before the last of these rounds, and not inspected since.
-`supports, tuned`, `supports, held out`: one list about what objects stand on, in and under, written and labeled before
-the rules for it, and split at random."""
+`fresh`: written and labeled before the last of these rounds, and inspected once since.
+`supports, tuned`, `supports, held out`: 100 sentences about what objects stand on, in and under, written and labeled
+before there were rules for it, and split at random. The rules were developed on the first half.
+`supports, slang and notes`, `supports, other people`: five lists of 40 that imitate different people. Each was read
+once before the rules were tuned on it.
+`supports, untouched`: written last, and the rules were not changed after it was read."""
 
 
 @dataclass(frozen=True)
