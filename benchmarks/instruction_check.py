@@ -4,7 +4,7 @@
 
 Three tables. Parser: for each field, the share of labeled sentences with the right value, among those in which the
 field is stated or was parsed; for the sentences that the rules were written for, and for held-out ones
-(tests/annotators/parser/labeled_instructions.jsonl). Templates: verdicts on true instructions of sampled procedural
+(tests/annotators/parser/labeled_*.jsonl). Templates: verdicts on true instructions of sampled procedural
 scenes (not rendered; boxes are projected). Planted errors: the share that is contradicted (recall) per kind of error,
 and the share of false instructions among the contradicted ones (precision); true instructions are the templates'
 sentences and rewordings of them.
@@ -42,12 +42,12 @@ def print_parser() -> None:
     groups = get_args(Group)
     found = {group: accuracy([row for row in labeled() if row.group == group]) for group in groups}
     counts = {group: sum(row.group == group for row in labeled()) for group in groups}
-    print("parser, right / stated " + "  ".join(f"{group} ({counts[group]})".rjust(16) for group in groups))
+    print("parser, right / stated " + "  ".join(f"{group} ({counts[group]})".rjust(28) for group in groups))
     for field in sorted({field for table in found.values() for field in table}):
         cells = (found[group].get(field, (0, 0)) for group in groups)
-        print(f"{field:22} " + "  ".join(f"{right}/{said} {_share(right, said)}".rjust(16) for right, said in cells))
+        print(f"{field:22} " + "  ".join(f"{right}/{said} {_share(right, said)}".rjust(28) for right, said in cells))
     mistakes = (undetected_mistakes([row for row in labeled() if row.group == group]) for group in groups)
-    cells = (f"{count}/{counts[group]}".rjust(16) for group, count in zip(groups, mistakes, strict=True))
+    cells = (f"{count}/{counts[group]}".rjust(28) for group, count in zip(groups, mistakes, strict=True))
     print(f"{'wrong, none unparsed':22} " + "  ".join(cells))
 
 
