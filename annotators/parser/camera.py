@@ -48,8 +48,7 @@ _ANGLE_OF_YAW: Final = re.compile(
 )
 _UP: Final = re.compile(
     r"\b(?:rais(?:e|es|ing)|ris(?:e|es|ing)|lift(?:s|ing)?|climb(?:s|ing)?|ascend(?:s|ing)?|higher|up|elevates?"
-    r"|upwards?"
-    r"|increase .*(?:height|elevation))\b"
+    r"|upwards?|increase .*(?:height|elevation))\b"
 )
 _DOWN: Final = re.compile(
     r"\b(?:lower(?:s|ing)?|sink(?:s|ing)?|drop(?:s|ping)?|dips?|down|downwards?|descend(?:s|ing)?"

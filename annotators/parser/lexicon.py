@@ -218,7 +218,7 @@ TAIL: Final = re.compile(
 """What ends a noun phrase although it is no phrase of the lexicon."""
 HARMLESS: Final = re.compile(
     r"(?:so(?: that)?|until|where) (?:it|they)|(?:across|along) the (?:floor|room|scene|ground|table)"
-    r"|than (?:it|they|before|now)"
-    r"|from (?:its|their|the) (?:\w+ )?(?:place|position|spot|location)|to the (?:space|spot|place|area)(?: right)?"
+    r"|than (?:it|they|before|now)|from (?:its|their|the) (?:\w+ )?(?:place|position|spot|location)|to the (?:space"
+    r"|spot|place|area)(?: right)?"
 )
 """Tails without meaning of their own."""

@@ -33,12 +33,10 @@ _NO_EDIT: Final = re.compile(
 _STATEMENT: Final = re.compile(
     r"(?:there (?:is|are)|(?:i|we) (?:can )?see) (?:an? |some |the |one )(.+)|no (.+)"
     r"|((?:the|that|this|my|your|our) (?:[\w-]+ ){1,6}?)(?:is misplaced|fell|rolled|slipped|is|are|was|were|sits?"
-    r"|stands?"
-    r"|lies?) (?:currently |now |still |just )*"
+    r"|stands?|lies?) (?:currently |now |still |just )*"
     r"(?:left |lying |standing |sitting |placed |hidden |stored |kept |stuck )?((?:on|in|under|underneath|beneath|below"
-    r"|inside|atop) .+)"
-    r"|((?:the|that|this|my) (?:[\w-]+ ){1,6}?)(?:is|are|looks?|seems?|feels?) (?:a bit |a little |way |far "
-    r"|much )?too \w+"
+    r"|inside|atop) .+)|((?:the|that|this|my) (?:[\w-]+ ){1,6}?)(?:is|are|looks?|seems?|feels?) (?:a bit |a little "
+    r"|way |far |much )?too \w+"
 )
 """A clause about an object, before a request about `it`."""
 _ABOUT_IT: Final = re.compile(

@@ -57,19 +57,15 @@ SURFACE: Final = (
     r"(?:table|desk|desktop|shelf|shelves|bookshelf|bookcase|shelving|rack|ledge|sill|windowsill|counter|countertop"
     r"|worktop|workbench|island|nightstand|dresser|bureau|vanity|console|sideboard|credenza|cabinet|cupboard|wardrobe"
     r"|mantel|mantelpiece|tray|board|placemat|coaster|stove|hob|cooker|piano|floor|ground|carpet|rug|mat|doormat"
-    r"|bathmat"
-    r"|platform|pallet|bed|cot|mattress|cushion|pillow|sofa|couch|settee|loveseat|futon|armchair|recliner|chair|bench"
-    r"|pew"
-    r"|stool|footstool|hassock|ottoman|pouf|pedestal|stand|podium|lectern|trolley|cart|lawn|grass|terrace|balcony|patio"
-    r"|printer|microwave|dishwasher|dryer|radiator|speaker|fireplace|altar|anvil|barrel|stump|plinth|step|doorstep"
-    r"|porch"
-    r"|deck|plate|platter|saucer|chest|stack|pile|book)"
+    r"|bathmat|platform|pallet|bed|cot|mattress|cushion|pillow|sofa|couch|settee|loveseat|futon|armchair|recliner|chair"
+    r"|bench|pew|stool|footstool|hassock|ottoman|pouf|pedestal|stand|podium|lectern|trolley|cart|lawn|grass|terrace"
+    r"|balcony|patio|printer|microwave|dishwasher|dryer|radiator|speaker|fireplace|altar|anvil|barrel|stump|plinth|step"
+    r"|doorstep|porch|deck|plate|platter|saucer|chest|stack|pile|book)"
 )
 """Nouns of what has things on it: `from the table` means `off the table`."""
 CONTAINER: Final = (
     r"(?:bowl|pan|saucepan|dish|bathtub|basket|hamper|box|carton|crate|bucket|pail|bin|tub|drawer|sink|basin|pot|jar"
-    r"|cup"
-    r"|mug|glass|vase|bag|backpack|wheelbarrow)"
+    r"|cup|mug|glass|vase|bag|backpack|wheelbarrow)"
 )
 """Nouns of what has things in it: `from the basket` means `out of the basket`."""
 _CARRIERS: Final = {"on": re.compile(rf"(?:.*[ _])?{SURFACE}s?"), "into": re.compile(rf"(?:.*[ _])?{CONTAINER}s?")}

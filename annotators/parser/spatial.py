@@ -7,24 +7,20 @@ from .places import CONTAINER, SURFACE
 def supports() -> list[Marker]:
     bare = (
         r"(?:[\w-]+ )?(?:table|desk|shelf|bookshelf|bookcase|counter|floor|sofa|couch|bed|chair|armchair|tray"
-        r"|windowsill"
-        r"|cabinet|bowl|basket|box)(?=$| [,.]| (?:to|and|next|beside|near|behind|between|in|on|onto|into|from|under"
-        r"|larger|bigger"
-        r"|smaller|twice|by)\b)"
+        r"|windowsill|cabinet|bowl|basket|box)(?=$| [,.]| (?:to|and|next|beside|near|behind|between|in|on|onto|into"
+        r"|from|under|larger|bigger|smaller|twice|by)\b)"
     )
     there = rf"(?= (?:(?:{DETERMINER}|it|them)\b|{bare}))"
     not_there = (
         r"(?! (?:the|an?|its|their) (?:(?:[\w-]+ )?(?:walls?(?! (?:shel|rack|unit|cabinet|cupboard))|ceiling|(?:side"
         r"|end)s?(?! tables?\b)|spot|way|axis|angle"
-        rf"|{IMAGE})\b"
-        rf"|(?:same|opposite|other|far) (?:side|end|spot|place|position|way)\b|{VIEWER}'s|(?:left"
+        rf"|{IMAGE})\b|(?:same|opposite|other|far) (?:side|end|spot|place|position|way)\b|{VIEWER}'s|(?:left"
         rf"|right)(?:[- ]hand)?(?! (?:[\w-]+ )?(?:{SURFACE}|{CONTAINER})s?\b)\b)"
         r"| its base\b)"
     )
     carrier = (
         r"(?:(?!(?:behind|beside|between|near|next|in|on|at|under|from|of|to|into|onto|and|with|by|that|which|front"
-        r"|back"
-        r"|rear|side(?! table)|space|spot|place|area)\b|(?:left|right) (?:side|of"
+        r"|back|rear|side(?! table)|space|spot|place|area)\b|(?:left|right) (?:side|of"
         rf"|hand)\b)[\w-]+ ){{0,4}}?(?:\w+_)?(?:{SURFACE}|{CONTAINER})s?\b(?!'s (?:own )?(?:left|right))"
     )
     way = r"(?:(?:back|down|up|over|out|away|flat|upright|right|directly|straight) )*"
@@ -48,8 +44,7 @@ def supports() -> list[Marker]:
         marker(
             "against",
             r"(?:(?:so (?:that )?|with )?its back (?:is |stands )?)?(?:(?:up|back|flush|right|flat"
-            rf"|close) )*against{there}"
-            rf"|(?:so (?:that )?|with )?its back (?:touches|touching){there}",
+            rf"|close) )*against{there}|(?:so (?:that )?|with )?its back (?:touches|touching){there}",
             "against",
         ),
         marker(

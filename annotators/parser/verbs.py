@@ -73,6 +73,7 @@ _SLANG: Final[Mapping[EditKind, str]] = {
     "remove": "ditch|lose|trash|yank",
     "insert": "spawn|there (?:should |must )?(?:be|are)(?= (?:two|three|four|several|many) )",
 }
+"""Words of a kind that only the parser knows."""
 KIND_VERBS: Final = "|".join((*(words.verbs for words in _WORDS.values()), *_SLANG.values()))
 """The verbs of all kinds except the camera (`camera.VERBS`)."""
 _SOMEWHERE: Final = (
