@@ -52,7 +52,9 @@ _TIED_TO_SUBJECT: Final = frozenset(
 
 
 _SENSES: Final[Mapping[str, Sense]] = {
-    **dict.fromkeys(("stand", "onto", "into"), "stand"),
+    "stand": "stand",
+    "onto": "stand",
+    "into": "stand",
     "off": "origin",
     "to": "to",
     "from": "from",
