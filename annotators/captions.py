@@ -59,7 +59,9 @@ def _furnished(facts: PairFacts, state: StateName, nouns: dict[int, str], rng: n
     last = 0
     for support in sorted(groups, key=lambda one: (one.object, one.kind, one.shelf)):
         b = support.object
-        name = "it" if b == last else definite(nouns[b]) if b in said else indefinite(nouns[b])
+        name = (
+            "it" if b == last and support.kind == "under" else definite(nouns[b]) if b in said else indefinite(nouns[b])
+        )
         fresh = [nouns[id] for id in groups[support] if id not in said]
         known = [definite(nouns[id]) for id in groups[support] if id in said and id in clear]
         subjects = known + [counted(count, noun) for noun, count in Counter(fresh).items()]

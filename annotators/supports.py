@@ -156,7 +156,7 @@ def off(support: SupportRef, name: str) -> list[str]:
         case "inside":
             return [f"out of {noun}"]
         case "under":
-            return [f"from under {noun}", f"out from under {noun}"]
+            return [f"out from under {noun}", f"from under {noun}"]
         case _:
             return (
                 [f"from {noun}"]

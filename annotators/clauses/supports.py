@@ -55,6 +55,8 @@ def _clauses(
         yield Clause(name, "unchecked", f"{said}, which is no known name")
         return
     outcomes = {_judge(case, case.edited, state, how, id) for id in ids}
+    if name == "origin" and how == "on" and support.kind == "inside" and support.object in ids:
+        outcomes = {"unchecked"}  # `from the bowl` says that it leaves the bowl, not that it is on it
     outcome: Outcome = outcomes.pop() if len(outcomes) == 1 else "unchecked"
     if outcome == "contradicted" and text and not all(id == 0 or is_name(case, text, id) for id in ids):
         outcome = "unchecked"  # a similar noun may mean another object

@@ -11,8 +11,8 @@ from typing import Final
 
 from ..case import Case, Standing
 from ..phrases import bare, definite, distinct, is_plural, listed, sentence
-from ..relations import Relation
-from ..supports import at, is_vague, manner, off, onto, support_of, towards
+from ..relations import Relation, present
+from ..supports import at, is_vague, manner, off, onto, shelf_word, support_of, towards
 from ..wording import Group, Wordings, sentences, where
 
 _PUT: Final = ("put", "place", "set")
@@ -27,6 +27,10 @@ def moved_onto(case: Case) -> Wordings:
     start, goal, x = case.start, case.goal, case.edited_name
     if goal is None:
         return Wordings([])
+    if start is not None and start.support.object == goal.support.object != 0:
+        if not shelf_word(goal.support) and goal.support.kind != "under":
+            return Wordings([])  # from the top of a shelf to its only shelf
+        start = None
     them = "them" if is_plural(_short(x)) else "it"
     taken = [f"take {_short(x)} {words} and {verb} {them}" for words in _off(start) for verb in _PUT[:2]]
     puts = [] if _has_place(x) and start else [f"{verb} {x}" for verb in _PUT]
@@ -68,11 +72,12 @@ def inserted_onto(case: Case, a: str) -> list[Group]:
 def removed_from(case: Case) -> list[Group]:
     """The removed object by what it stands on; groups of true sentences."""
     start, x = case.start, case.edited_name
-    if start is None or _has_place(x):
-        return []
+    if start is None or _has_place(x) or (case.riders and start.support.kind == "floor"):
+        return []  # `the table with everything on it on the floor` is misread
     verb = "are" if is_plural(x) else "is"
-    words = _off(start)[-1]
-    groups = [sentences(("remove", "delete", "erase"), x, [words] if manner(start.support) == "on" else _off(start))]
+    words = _off(start)[-1:]
+    inside = start.support.kind == "inside"
+    groups = [sentences(("clear",) if inside else ("remove", "delete", "erase"), x, words)]
     if not is_vague(start.support):
         places = at(start.support, start.name)
         groups.append(sentences(("remove", "delete", "get rid of"), x, places[:2]))
@@ -114,7 +119,7 @@ def _mentioned(text: str, said: dict[str, list[str]], last: bool) -> str:
     """A sentence with a phrase about riders after the name of what carries them; with `last`, only at its end."""
     for name, phrases in said.items():
         at_end = re.search(rf"{re.escape(name)}\.$", text)
-        found = at_end if last else re.search(rf"(?<!without ){re.escape(name)}(?![\w'])", text, re.IGNORECASE)
+        found = at_end if last else re.search(rf"(?<!without ){re.escape(name)}(?! that |[\w'])", text, re.IGNORECASE)
         if found and phrases:
             end = found.start() + len(name)
             return f"{text[:end]} {phrases[len(text) % len(phrases)]}{text[end:]}"
@@ -124,14 +129,15 @@ def _mentioned(text: str, said: dict[str, list[str]], last: bool) -> str:
 def _riders(case: Case, id: int) -> list[str]:
     """`with everything on it`, `with the lamp on it`; empty if nothing stands on the object."""
     mine = [one for one in case.facts.objects if support_of(one, "source").object == id]
-    if not mine:
+    if not any(present(case.facts, one, "source") for one in mine):
         return []
     it = "them" if is_plural(case.name_of(next(one for one in case.facts.objects if one.id == id))) else "it"
     words = [word for word in ("on", "in", "under") if any(manner(one.source_support) == word for one in mine)]
     place = f"{' and '.join(words)} {it}"
     phrases = [f"with everything {place}", f"together with everything {place}"]
     # A name that compares with other objects (`left mug`) is longer than `everything`.
-    names = [definite(bare(one.name)) for one in mine if bare(one.name) == bare(one.category)]
+    seen = [one for one in mine if present(case.facts, one, "source") and bare(one.name) == bare(one.category)]
+    names = [definite(bare(one.name)) for one in seen]
     alone = len(names) == len(mine) <= 2 and len(words) == 1 and len(set(names)) == len(names)
     return [*phrases, f"with {listed(names)} {place}"] if alone else phrases
 
