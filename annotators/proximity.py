@@ -25,7 +25,7 @@ MIDDLE: Final = 0.25
 ASIDE: Final = 0.5
 """Between: largest distance from this line, in widths of the object."""
 WALL: Final = 0.06
-"""Against the wall: largest distance of the middle of the back edge, meters."""
+"""Against the wall: largest distance of the back edge, at its nearest end, meters."""
 PARALLEL: Final = 10.0
 """Against the wall: largest angle between the back edge and the wall, degrees."""
 CORNER: Final = 0.3
@@ -78,13 +78,14 @@ def against_wall(a: F64, room: Sequence[float], back_deg: float | None, others: 
     """
     best, wall = np.inf, np.zeros(2)
     for start, end in zip(a, np.roll(a, -1, axis=0), strict=True):
-        middle, way = (start + end) / 2, float(np.rad2deg(np.arctan2(start[0] - end[0], end[1] - start[1])))
+        way = float(np.rad2deg(np.arctan2(start[0] - end[0], end[1] - start[1])))
         if back_deg is not None and abs(wrap_degrees(way - back_deg)) > 46:
             continue
         for axis, sign in ((0, 1.0), (0, -1.0), (1, 1.0), (1, -1.0)):
             normal = sign * np.eye(2)[axis]
             off = abs(wrap_degrees(way - float(np.rad2deg(np.arctan2(normal[1], normal[0])))))
-            miss = max(abs(room[axis] / 2 - sign * float(middle[axis])) / WALL, off / PARALLEL)
+            free = room[axis] / 2 - max(sign * float(start[axis]), sign * float(end[axis]))
+            miss = max(abs(free) / WALL, off / PARALLEL)
             if miss < best:
                 best, wall = miss, normal
     if best <= HOLDS:

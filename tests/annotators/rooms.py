@@ -1,7 +1,8 @@
 """Facts of furnished rooms with edits of all kinds, without rendering: boxes and visibility are forecast.
 
-The rooms are those of the sampler. The edits are made here, so that they use every kind of support: an object goes to
-any support of any other object, to the floor, to a wall or into a corner; objects that carry others move with them.
+The rooms are those of the sampler, and so is every third edit. The other edits are made here, so that they use every
+kind of support: an object goes to any support of any other object, to the floor, to a wall or into a corner; objects
+that carry others move with them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,7 @@ from spatialdata_builder.shards.schema import (
     View,
 )
 from spatialdata_builder.sources.assets.supports import Support
-from spatialdata_builder.sources.edits.proposals import generator
+from spatialdata_builder.sources.edits.proposals import generator, propose
 from spatialdata_builder.sources.scenes.footprints import footprint, pose_of
 from spatialdata_builder.sources.scenes.kinds import compose_scene
 from spatialdata_builder.sources.scenes.layout import Scene
@@ -64,6 +65,8 @@ def room(seed: int, kind: EditKind) -> PairFacts | None:
     scene = _scene(seed // 5)
     if isinstance(scene, str):
         return None
+    if seed % 3 == 0:
+        return _proposed(seed, kind)
     rng = np.random.default_rng((seed, EDIT_KINDS.index(kind)))
     supports = {one.id: furniture().supports_of(one.asset.uid).supports for one in scene.objects}
     for _ in range(40):
@@ -88,6 +91,15 @@ def room(seed: int, kind: EditKind) -> PairFacts | None:
         ):
             return facts
     return None
+
+
+def _proposed(seed: int, kind: EditKind) -> PairFacts | None:
+    """An edit that the sampler proposes."""
+    options = SceneOptions(kinds={("room", "tabletop")[seed % 2]: 1})
+    spec = propose([], kind, options, (SIDE, SIDE), seed, 0, furniture())
+    if not isinstance(spec, SceneSpec) or isinstance(names := name_objects(spec), str):
+        return None
+    return _facts(spec, names)
 
 
 def _seen(one: SceneObject, state: str) -> bool:
