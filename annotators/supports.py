@@ -103,6 +103,11 @@ def _noun(support: SupportRef, name: str) -> str:
     return f"the {shelf_word(support)} shelf of {name}".replace("  ", " ")
 
 
+def _is_sided(noun: str) -> bool:
+    """Whether `to` or `from` before it reads like a direction (`to the left table`)."""
+    return noun.startswith(("the left", "the right"))
+
+
 def _only_on_top(support: SupportRef, name: str) -> bool:
     return support.kind == "top" and name.split()[-1] in _SHELVES
 
@@ -146,7 +151,9 @@ def towards(support: SupportRef, name: str) -> list[str]:
         case "under":
             return at(support, name)
         case _:
-            return at(support, name) if _only_on_top(support, name) else [f"to {noun}", f"onto {noun}"]
+            if _only_on_top(support, name):
+                return at(support, name)
+            return [f"onto {noun}"] if _is_sided(noun) else [f"to {noun}", f"onto {noun}"]
 
 
 def off(support: SupportRef, name: str) -> list[str]:
@@ -157,9 +164,9 @@ def off(support: SupportRef, name: str) -> list[str]:
             return [f"out of {noun}"]
         case "under":
             return [f"out from under {noun}", f"from under {noun}"]
+        case _ if _is_sided(noun):
+            return [f"off {noun}"]
+        case _ if is_vague(support) or _only_on_top(support, name):
+            return [f"from {noun}"]
         case _:
-            return (
-                [f"from {noun}"]
-                if is_vague(support) or _only_on_top(support, name)
-                else [f"off {noun}", f"from {noun}"]
-            )
+            return [f"off {noun}", f"from {noun}"]

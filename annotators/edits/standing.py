@@ -76,8 +76,8 @@ def removed_from(case: Case) -> list[Group]:
         return []  # `the table with everything on it on the floor` is misread
     verb = "are" if is_plural(x) else "is"
     words = _off(start)[-1:]
-    inside = start.support.kind == "inside"
-    groups = [sentences(("clear",) if inside else ("remove", "delete", "erase"), x, words)]
+    clear = start.support.kind == "inside" or words[0].startswith("off ")
+    groups = [sentences(("clear",) if clear else ("remove", "delete", "erase"), x, words)]
     if not is_vague(start.support):
         places = at(start.support, start.name)
         groups.append(sentences(("remove", "delete", "get rid of"), x, places[:2]))
