@@ -231,6 +231,14 @@ class Layout:
         wall = proximity.against_wall(a, self._room, self._backs.get(subject), ())[1]
         return float(wall @ self.forward) > -0.2
 
+    def carries(self, carrier: int, subject: int) -> bool:
+        """Whether an object stands on, in or under another one, perhaps on something in between."""
+        while support := self.standing.get(subject):
+            if support.object == carrier:
+                return True
+            subject = support.object
+        return False
+
     def below(self, subject: int, other: int) -> float:
         """Share of the outline of an object that lies inside the outline of another."""
         return proximity.overlap_share(self._outlines[subject], self._outlines[other])

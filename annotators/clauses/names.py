@@ -335,11 +335,12 @@ def object_clause(
     if split and not _stands(case, edited, *split[1:]):
         return Clause("object", "contradicted", f"says {text}, where the {edited.name} does not stand")
     phrase = parse_phrase(split[0] if split else text)
-    pool = [thing for thing in in_source(case.facts.objects) if thing.id not in elsewhere]
+    pool = in_source(case.facts.objects)
     pool = [*[thing for thing in pool if thing.id != edited.id], edited]
     found = matching_ids(case, text, pool)
     called = {thing.id: thing.name for thing in pool}
     if edited.id in found:
+        found = [id for id in found if id == edited.id or id not in elsewhere]
         if colors_conflict(phrase.color, _color(case, edited)) and phrase.words not in _full_names(case, edited):
             return Clause("object", "contradicted", f"says {text}, is {_color(case, edited)}")
         if len(found) == 1 or new:

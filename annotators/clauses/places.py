@@ -16,7 +16,8 @@ viewer, or of the reference's own frame), `r` the sum of their half extents alon
 - into: agrees if the object is within the reference's bounding box, lifted off the floor. Contradicted if there is free
   floor between them.
 - Where supports are known, next to, between, against the wall and in the corner agree if the definition holds, and are
-  contradicted if it is missed by twice its limits (`annotators.proximity`); into compares the stored support.
+  contradicted if it is missed by twice its limits (`annotators.proximity`); into compares the stored support. An object
+  is not left of, behind, ... what it stands on.
 If the claim of a move already held in the source, by any margin, the clause is unchecked: it does not say what to do. A
 part of the image that contained the object before is contradicted if the object moved away from that part.
 """
@@ -187,6 +188,8 @@ def _judge(
             if layout.standing:
                 return judge_support(case.facts, case.edited, state, "in", b.id), "by what it stands on"
             return _outcome(inside(a, b), gap(a, b) > 0), f"is {max(gap(a, b), 0):.2f} m beside it"
+        case _ if layout.carries(a.id, b.id) or layout.carries(b.id, a.id):
+            return "contradicted", "is not beside it, one stands on, in or under the other"
         case side:
             if claims.frame == "viewer":
                 return _on_side(a, b, side, axes_of_viewer(case, state), in_image=True)

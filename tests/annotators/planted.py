@@ -29,6 +29,7 @@ _SWAPS: dict[str, tuple[tuple[str, str], ...]] = {
         ("zoom in", "zoom out"),
         ("Zoom in", "Zoom out"),
         ("pull the camera back, farther away from the scene", "bring the camera closer to the scene"),
+        ("Pull the camera back, farther away from the scene", "Bring the camera closer to the scene"),
         ("closer to the scene", "farther away from the scene"),
         ("Camera zoom: in", "Camera zoom: out"),
     ),
@@ -105,6 +106,8 @@ def _swapped(facts: PairFacts, text: str) -> Iterator[tuple[str, str]]:
     edit = facts.edit
     half_turn = abs(wrap_degrees(edit.rotation_deg if edit.kind == "rotate" else edit.yaw_deg)) == 180
     for kind, pairs in _SWAPS.items():
+        if kind == "row" and re.search(r"\bup against\b|\btop of\b|\bshelf of\b", hidden):
+            continue
         if edit.kind not in _APPLIES[kind] or (half_turn and kind in ("side", "sense")):
             continue
         words = {a: b for pair in pairs for a, b in (pair, pair[::-1])}
@@ -231,14 +234,22 @@ def _other_supports(facts: PairFacts, mine: SceneObject, side: str, how: str) ->
         if thing.id == mine.id or thing.id in below or absent or unclear:
             continue
         # Partly below a table, a thing on the floor may be called under it.
-        if "under" in how or "beneath" in how:
-            if footprint(mine, state).buffer(0.02).intersects(footprint(thing, state)):
-                continue
+        partly = footprint(mine, state).buffer(0.02).intersects(footprint(thing, state))
+        if partly and ("under" in how or "beneath" in how):
+            continue
+        if not carries(thing.category):
+            continue  # nobody says `from the apple`
         if thing.name.startswith(("left", "right")) and how in ("to", "from"):
             continue  # `to the left table` is not read as a place
         yield thing.name
     if kind not in ("floor", "under") and how in ("on", "onto", "to", "off", "from", "on top of"):
         yield "floor"
+
+
+def carries(category: str) -> bool:
+    """Whether things of this kind carry others."""
+    nouns = "table|desk|stool|chair|sofa|shelf|bench|crate|box|bowl|cabinet|ladder|barrel|suitcase|bed|basket|book"
+    return re.search(rf"\b(?:{nouns})$", category) is not None
 
 
 def _wall_gaps(facts: PairFacts, mine: SceneObject) -> tuple[float, float]:

@@ -53,6 +53,24 @@ def rooms(count: int, kinds: Sequence[EditKind] = EDIT_KINDS, start: int = 0) ->
             yield facts
 
 
+def on_shelf(facts: PairFacts, shelf: int, shelves: int) -> PairFacts | None:
+    """The pair as if every shelf that is stood on were number `shelf` of `shelves`; None if there is none.
+
+    The procedural furniture has one shelf at most.
+    """
+    found = False
+    objects: list[SceneObject] = []
+    for one in facts.objects:
+        changed = {
+            side: support.model_copy(update={"shelf": shelf, "shelves": shelves})
+            for side, support in (("source_support", one.source_support), ("target_support", one.target_support))
+            if support.kind == "shelf"
+        }
+        found = found or bool(changed)
+        objects.append(one.model_copy(update=changed))
+    return facts.model_copy(update={"objects": objects}) if found else None
+
+
 @cache
 def _scene(number: int) -> Scene | str:
     options = SceneOptions(kinds={("room", "tabletop")[number % 2]: 1})
@@ -151,6 +169,8 @@ def _draft(
         case "translate":
             new = _elsewhere(rng, scene, supports, before, id)
             if new is None:
+                return None
+            if np.hypot(new.x - place.x, new.y - place.y) < 0.15:
                 return None
             after = _carried(before, id, new, 0.0)
             step = to_json_list((new.x - place.x, new.y - place.y, new.z - place.z))
