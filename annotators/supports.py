@@ -15,6 +15,13 @@ Manner = Literal["on", "in", "under"]
 _SHELVES: Final = frozenset({"bookcase", "bookshelf", "shelf", "shelves", "shelving", "rack"})
 """Nouns of objects of shelves: `on the bookcase` does not say whether on top of it or on a shelf."""
 
+_FLAT: Final = frozenset(
+    """armchair bed bench bookcase bookshelf cabinet chair chest console couch counter countertop credenza
+    cupboard desk dresser floor ground island nightstand ottoman piano platform rack shelf sideboard sofa stand stool
+    table tray trolley workbench""".split()
+)
+"""Nouns of objects of which `from` and `to` mean that something is on them. `From the crate` is out of the crate."""
+
 
 def supports_known(facts: PairFacts) -> bool:
     """Whether the facts say what each object stands on."""
@@ -103,9 +110,9 @@ def _noun(support: SupportRef, name: str) -> str:
     return f"the {shelf_word(support)} shelf of {name}".replace("  ", " ")
 
 
-def _is_sided(noun: str) -> bool:
-    """Whether `to` or `from` before it reads like a direction (`to the left table`)."""
-    return noun.startswith(("the left", "the right"))
+def _is_plain(noun: str) -> bool:
+    """Whether `to` and `from` before it are clear; `to the left table` reads like a direction."""
+    return noun.split()[-1] in _FLAT and not noun.startswith(("the left", "the right"))
 
 
 def _only_on_top(support: SupportRef, name: str) -> bool:
@@ -153,7 +160,7 @@ def towards(support: SupportRef, name: str) -> list[str]:
         case _:
             if _only_on_top(support, name):
                 return at(support, name)
-            return [f"onto {noun}"] if _is_sided(noun) else [f"to {noun}", f"onto {noun}"]
+            return [f"to {noun}", f"onto {noun}"] if _is_plain(noun) else [f"onto {noun}"]
 
 
 def off(support: SupportRef, name: str) -> list[str]:
@@ -164,7 +171,7 @@ def off(support: SupportRef, name: str) -> list[str]:
             return [f"out of {noun}"]
         case "under":
             return [f"out from under {noun}", f"from under {noun}"]
-        case _ if _is_sided(noun):
+        case _ if not _is_plain(noun):
             return [f"off {noun}"]
         case _ if is_vague(support) or _only_on_top(support, name):
             return [f"from {noun}"]

@@ -159,6 +159,9 @@ def _miscounted(facts: PairFacts, text: str) -> Iterator[tuple[str, str]]:
 
 
 _HOW = r"on top of|onto|on|inside|into|in|underneath|beneath|out from under|from under|under|out of|off|from|to"
+_PLAIN = "table|desk|stool|chair|sofa|shelf|bench|cabinet|bed"
+_CARRIERS = f"{_PLAIN}|crate|box|bowl|ladder|barrel|suitcase|basket|book"
+"""Nouns of what carries things; of those that have things on them, not in them."""
 
 
 def _on_another_support(facts: PairFacts, text: str) -> Iterator[tuple[str, str]]:
@@ -237,19 +240,13 @@ def _other_supports(facts: PairFacts, mine: SceneObject, side: str, how: str) ->
         partly = footprint(mine, state).buffer(0.02).intersects(footprint(thing, state))
         if partly and ("under" in how or "beneath" in how):
             continue
-        if not carries(thing.category):
-            continue  # nobody says `from the apple`
+        if not re.search(rf"\b(?:{_PLAIN if how in ('to', 'from') else _CARRIERS})$", thing.name):
+            continue  # nobody says `from the apple`, and `from the crate` means out of it
         if thing.name.startswith(("left", "right")) and how in ("to", "from"):
             continue  # `to the left table` is not read as a place
         yield thing.name
     if kind not in ("floor", "under") and how in ("on", "onto", "to", "off", "from", "on top of"):
         yield "floor"
-
-
-def carries(category: str) -> bool:
-    """Whether things of this kind carry others."""
-    nouns = "table|desk|stool|chair|sofa|shelf|bench|crate|box|bowl|cabinet|ladder|barrel|suitcase|bed|basket|book"
-    return re.search(rf"\b(?:{nouns})$", category) is not None
 
 
 def _wall_gaps(facts: PairFacts, mine: SceneObject) -> tuple[float, float]:
