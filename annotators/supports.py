@@ -16,9 +16,41 @@ _SHELVES: Final = frozenset({"bookcase", "bookshelf", "shelf", "shelves", "shelv
 """Nouns of objects of shelves: `on the bookcase` does not say whether on top of it or on a shelf."""
 
 _FLAT: Final = frozenset(
-    """armchair bed bench bookcase bookshelf cabinet chair chest console couch counter countertop credenza
-    cupboard desk dresser floor ground island nightstand ottoman piano platform rack shelf sideboard sofa stand stool
-    table tray trolley workbench""".split()
+    (
+        "armchair",
+        "bed",
+        "bench",
+        "bookcase",
+        "bookshelf",
+        "cabinet",
+        "chair",
+        "chest",
+        "console",
+        "couch",
+        "counter",
+        "countertop",
+        "credenza",
+        "cupboard",
+        "desk",
+        "dresser",
+        "floor",
+        "ground",
+        "island",
+        "nightstand",
+        "ottoman",
+        "piano",
+        "platform",
+        "rack",
+        "shelf",
+        "sideboard",
+        "sofa",
+        "stand",
+        "stool",
+        "table",
+        "tray",
+        "trolley",
+        "workbench",
+    )
 )
 """Nouns of objects of which `from` and `to` mean that something is on them. `From the crate` is out of the crate."""
 
