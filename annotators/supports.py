@@ -4,6 +4,7 @@ Invariant: a support is read from `SceneObject.source_support` and `target_suppo
 the facts do not store supports (open scenes, released pairs), `supports_known` is False, and nothing here is used.
 """
 
+import re
 from typing import Final, Literal
 
 from ..shards.schema import PairFacts, SceneObject, SupportRef
@@ -14,43 +15,12 @@ Manner = Literal["on", "in", "under"]
 """How something stands: `on` the floor, a top, a soft surface or a shelf; `in` a container; `under` an object."""
 _SHELVES: Final = frozenset({"bookcase", "bookshelf", "shelf", "shelves", "shelving", "rack"})
 """Nouns of objects of shelves: `on the bookcase` does not say whether on top of it or on a shelf."""
-
-_FLAT: Final = frozenset(
-    (
-        "armchair",
-        "bed",
-        "bench",
-        "bookcase",
-        "bookshelf",
-        "cabinet",
-        "chair",
-        "chest",
-        "console",
-        "couch",
-        "counter",
-        "countertop",
-        "credenza",
-        "cupboard",
-        "desk",
-        "dresser",
-        "floor",
-        "ground",
-        "island",
-        "nightstand",
-        "ottoman",
-        "piano",
-        "platform",
-        "rack",
-        "shelf",
-        "sideboard",
-        "sofa",
-        "stand",
-        "stool",
-        "table",
-        "tray",
-        "trolley",
-        "workbench",
-    )
+_SEATS: Final = re.compile(r"\b(?:armchair|bed|chair|couch|futon|loveseat|recliner|settee|sofa)$")
+"""Nouns of objects of which nobody says `on top of`."""
+_FLAT: Final = re.compile(
+    r"\b(?:armchair|bed|bench|bookcase|bookshelf|cabinet|chair|chest|console|couch|counter|countertop|credenza|cupboard"
+    r"|desk|dresser|floor|ground|island|nightstand|ottoman|piano|platform|rack|shelf|sideboard|sofa|stand|stool|table|tray"
+    r"|trolley|workbench)$"
 )
 """Nouns of objects of which `from` and `to` mean that something is on them. `From the crate` is out of the crate."""
 
@@ -144,7 +114,7 @@ def _noun(support: SupportRef, name: str) -> str:
 
 def _is_plain(noun: str) -> bool:
     """Whether `to` and `from` before it are clear; `to the left table` reads like a direction."""
-    return noun.split()[-1] in _FLAT and not noun.startswith(("the left", "the right"))
+    return _FLAT.search(noun) is not None and not noun.startswith(("the left", "the right"))
 
 
 def _only_on_top(support: SupportRef, name: str) -> bool:
@@ -163,7 +133,7 @@ def at(support: SupportRef, name: str) -> list[str]:
             return [f"in {noun}", f"inside {noun}"]
         case "under":
             return [f"under {noun}", f"underneath {noun}", f"beneath {noun}"]
-        case "top":
+        case "top" if not _SEATS.search(noun):
             return [f"on top of {noun}"] if _only_on_top(support, name) else [f"on {noun}", f"on top of {noun}"]
         case _:
             return [f"on {noun}"]

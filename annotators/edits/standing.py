@@ -18,7 +18,7 @@ from ..wording import Group, Wordings, sentences, where
 _PUT: Final = ("put", "place", "set")
 _BY_DEFINITION: Final = frozenset({"next", "between", "against", "corner"})
 """Relations that only things on one support have, so that they say which support is meant."""
-_BARE: Final = 3
+_BARE: Final = 4
 """Of so many sentences about an object that carries others, one does not mention them."""
 
 
