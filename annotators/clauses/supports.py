@@ -50,7 +50,8 @@ def _clauses(
         yield Clause(name, "unchecked", f"{said}, what it stands on is not known")
         return
     support = support_of(case.edited, state)
-    ids = [support.object] if not text and shelf != "none" else candidates(case, text, claims.object)
+    noun = named(text, claims.object)
+    ids = [support.object] if not noun and shelf != "none" else candidates(case, noun)
     if not ids:
         yield Clause(name, "unchecked", f"{said}, which is no known name")
         return
@@ -58,7 +59,7 @@ def _clauses(
     if name == "origin" and how == "on" and support.kind == "inside" and support.object in ids:
         outcomes = {"unchecked"}  # `from the bowl` says that it leaves the bowl, not that it is on it
     outcome: Outcome = outcomes.pop() if len(outcomes) == 1 else "unchecked"
-    if outcome == "contradicted" and text and not all(id == 0 or is_name(case, text, id) for id in ids):
+    if outcome == "contradicted" and noun and not all(id == 0 or is_name(case, noun, id) for id in ids):
         outcome = "unchecked"  # a similar noun may mean another object
     if outcome == "agrees" and name == "support" and _held_before(claims, case, ids, state):
         outcome = "unchecked"
@@ -90,18 +91,22 @@ def _judge(case: Case, thing: SceneObject, state: StateName, how: SupportRelatio
     return found
 
 
-def candidates(case: Case, text: str, subject: str = "") -> list[int]:
-    """Ids of the objects that a support's name may mean; [0] for the floor.
-
-    Args:
-        subject: noun phrase of the edited object, whose noun `one` stands for (`the red book on the blue one`).
-    """
-    noun = bare(text.lower())
-    if noun.endswith(" one") and subject:
-        noun = f"{noun.removesuffix(' one')} {bare(subject).split()[-1]}"
+def candidates(case: Case, noun: str) -> list[int]:
+    """Ids of the objects that a support's name (`named`) may mean; [0] for the floor."""
     if noun in _FLOOR:
         return [0]
     return matching_references(case, noun) if noun else []
+
+
+def named(text: str, subject: str) -> str:
+    """The name of a support without its article; `the blue one` of `the red book on the blue one` is a blue book.
+
+    Args:
+        subject: noun phrase of the edited object.
+    """
+    noun = bare(text.lower())
+    words = bare(subject).split()
+    return f"{noun.removesuffix(' one')} {words[-1]}" if noun.endswith(" one") and words else noun
 
 
 def elsewhere(claims: Claims, case: Case, tells_which: bool) -> set[int]:
@@ -116,7 +121,7 @@ def elsewhere(claims: Claims, case: Case, tells_which: bool) -> set[int]:
         said += [("in", text) for text in claims.references if claims.relation == "into"]
     gone: set[int] = set()
     for how, text in said if case.supported else ():
-        if how != "none" and (ids := candidates(case, text, claims.object)):
+        if how != "none" and (ids := candidates(case, named(text, claims.object))):
             gone |= {
                 one.id
                 for one in case.facts.objects

@@ -38,7 +38,9 @@ def moves(count: int) -> Iterator[tuple[PairFacts, SceneObject, SupportRef]]:
     for facts in rooms(count, ("translate",)):
         mine = edited(facts)
         names = Counter(one.name for one in facts.objects)
-        if mine.source_support != mine.target_support and max(names.values()) == 1:
+        before, after = mine.source_support, mine.target_support
+        same = before.object == after.object and manner(before) == manner(after)
+        if not same and max(names.values()) == 1:
             yield facts, mine, mine.target_support
 
 
@@ -60,7 +62,7 @@ def test_true_supports_agree_and_false_ones_are_contradicted():
             below.add(id)
             support = _support(facts, id)
         for other in facts.objects:
-            if other.id in {mine.id, *below}:
+            if other.id in {mine.id, *below} or not any(other.source_box):
                 continue
             for word in ("on", "in", "under"):
                 verdict = check(claim(facts, support=word, support_object=f"the {other.name}"), case)
@@ -73,7 +75,7 @@ def test_true_supports_agree_and_false_ones_are_contradicted():
                 shelf = mine.target_support.kind == "shelf" and word == "in"
                 assert verdict.outcome == ("unchecked" if shelf else "contradicted"), (word, name)
                 seen["exchanged"] += 1
-    assert min(seen.values()) > 40, seen
+    assert min(seen.values()) > 30, seen
 
 
 def _support(facts: PairFacts, id: int) -> SupportRef:
@@ -85,7 +87,9 @@ def test_origins():
     seen: Counter[str] = Counter()
     for facts, mine, _ in moves(100):
         case, origin = Case(facts, SIDE, SIDE), mine.source_support
-        for other in (None, *(one for one in facts.objects if one.id != mine.id)):
+        nouns = Counter(one.category.split()[-1] for one in facts.objects)
+        seen_others = [one for one in facts.objects if any(one.source_box) and nouns[one.category.split()[-1]] == 1]
+        for other in (None, *(one for one in seen_others if one.id != mine.id)):
             id, name = (other.id, f"the {other.name}") if other else (0, "the floor")
             found = outcome(check(claim(facts, origin=manner(origin), origin_object=name), case), "origin")
             if id == origin.object:
@@ -93,7 +97,7 @@ def test_origins():
             elif found != "contradicted":  # on something that stands there
                 assert _support(facts, origin.object).object == id or origin.kind == "under"
             seen[found] += 1
-    assert seen["agrees"] > 30 and seen["contradicted"] > 100
+    assert seen["agrees"] > 20 and seen["contradicted"] > 60, seen
 
 
 @pytest.mark.slow
@@ -122,7 +126,7 @@ def test_what_an_object_leaves_tells_which_one_is_meant():
         assert outcome(check(claim(facts, object=f"the {mine.name} {phrase}"), case), "object") == "agrees"
         assert outcome(check(claim(facts, object=f"the {mine.name} on the floor"), case), "object") == "contradicted"
         told += 1
-    assert told > 10
+    assert told > 3
 
 
 def stacked(facts: PairFacts, source: SupportRef, target: SupportRef) -> PairFacts:
@@ -165,16 +169,19 @@ def test_shelves(shelf, expected):
 
 
 def test_the_blue_one_is_of_the_kind_of_the_object():
-    facts = stacked(random_facts(0, "translate"), FLOOR, SupportRef(object=2, kind="top", shelf=0, shelves=0))
+    some = (random_facts(seed, "translate") for seed in range(50))
+    shown = next(
+        one for one in some if len(one.objects) > 2 and all(any(thing.source_box) for thing in one.objects[:3])
+    )
+    facts = stacked(shown, FLOOR, SupportRef(object=2, kind="top", shelf=0, shelves=0))
     names = {1: "red book", 2: "blue book", 3: "green book"}
     objects = [
         one.model_copy(update={"name": names[one.id], "category": "book"}) for one in facts.objects if one.id in names
     ]
-    facts = facts.model_copy(update={"objects": objects, "colours": ["red", "blue", "green"][: len(objects)]})
+    facts = facts.model_copy(update={"objects": objects, "colours": ["red", "blue", "green"]})
     case = Case(facts, SIDE, SIDE)
     assert check(claim(facts, support="on", support_object="the blue one"), case).outcome == "agrees"
-    if len(objects) == 3:
-        assert check(claim(facts, support="on", support_object="the green one"), case).outcome == "contradicted"
+    assert check(claim(facts, support="on", support_object="the green one"), case).outcome == "contradicted"
 
 
 def test_without_stored_supports_nothing_is_judged():
