@@ -103,8 +103,8 @@ class Case:
 
     @property
     def floor(self) -> str:
-        """`the floor` of a room; other scenes may be gardens."""
-        return "the floor" if self.facts.room else "the ground"
+        """What stands on nothing else stands on: `the floor`, `the ground` of a garden."""
+        return "the ground" if self.facts.scene == "garden" else "the floor"
 
     @cached_property
     def edited_name(self) -> str:
