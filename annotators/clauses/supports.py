@@ -55,7 +55,7 @@ def _clauses(
     if not ids:
         yield Clause(name, "unchecked", f"{said}, which is no known name")
         return
-    outcomes = {_judge(case, case.edited, state, how, id) for id in ids}
+    outcomes: set[Outcome] = {_judge(case, case.edited, state, how, id) for id in ids}
     if name == "origin" and how == "on" and support.kind == "inside" and support.object in ids:
         outcomes = {"unchecked"}  # `from the bowl` says that it leaves the bowl, not that it is on it
     outcome: Outcome = outcomes.pop() if len(outcomes) == 1 else "unchecked"
@@ -115,7 +115,7 @@ def elsewhere(claims: Claims, case: Case, tells_which: bool) -> set[int]:
     Args:
         tells_which: whether `claims.support` says where the object stands before the edit, not where it ends.
     """
-    said = [(claims.origin, claims.origin_object)]
+    said: list[tuple[SupportRelation, str]] = [(claims.origin, claims.origin_object)]
     if tells_which:
         said.append((claims.support, claims.support_object))
         said += [("in", text) for text in claims.references if claims.relation == "into"]
