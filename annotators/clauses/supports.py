@@ -118,8 +118,8 @@ def elsewhere(claims: Claims, case: Case, tells_which: bool) -> set[int]:
     said: list[tuple[SupportRelation, str]] = [(claims.origin, claims.origin_object)]
     if tells_which:
         said.append((claims.support, claims.support_object))
-        inside: SupportRelation = "in"
-        said += [(inside, text) for text in claims.references if claims.relation == "into"]
+        if claims.relation == "into":
+            said.extend(("in", text) for text in claims.references)
     gone: set[int] = set()
     for how, text in said if case.supported else ():
         if how != "none" and (ids := candidates(case, named(text, claims.object))):
