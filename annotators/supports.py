@@ -117,6 +117,11 @@ def _is_plain(noun: str) -> bool:
     return _FLAT.search(noun) is not None and not noun.startswith(("the left", "the right"))
 
 
+def is_furniture(noun: str) -> bool:
+    """Whether `to the table` may put it beside the table: a chair, not a mug."""
+    return _FLAT.search(noun) is not None or _SEATS.search(noun) is not None
+
+
 def _only_on_top(support: SupportRef, name: str) -> bool:
     return support.kind == "top" and name.split()[-1] in _SHELVES
 

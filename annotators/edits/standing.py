@@ -12,7 +12,7 @@ from typing import Final
 from ..case import Case, Standing
 from ..phrases import bare, definite, distinct, is_plural, listed, sentence
 from ..relations import Relation, present
-from ..supports import at, is_vague, manner, off, onto, shelf_word, support_of, towards
+from ..supports import at, is_furniture, is_vague, manner, off, onto, shelf_word, support_of, towards
 from ..wording import Group, Wordings, sentences, where
 
 _PUT: Final = ("put", "place", "set")
@@ -43,10 +43,11 @@ def moved_onto(case: Case) -> Wordings:
         if relation.kind in _BY_DEFINITION:
             exact.append(sentences(("put", "place", "move"), x, places))
     groups = [[sentence(f"{put} {end}") for put, end in product(words, ends)] for words in (puts, taken)]
-    groups.append(sentences(("move", "bring", "transfer"), x, towards(goal.support, goal.name)) if puts else [])
+    ways = _clear(case, towards(goal.support, goal.name), goal)
+    groups.append(sentences(("move", "bring", "transfer"), x, ways) if puts else [])
     if start is not None and manner(start.support) == "on":
-        ways = product(("move", "bring", "transfer"), _off(start)[-1:], towards(goal.support, goal.name))
-        groups.append([sentence(f"{verb} {_short(x)} {words} {way}") for verb, words, way in ways])
+        moves = product(("move", "bring", "transfer"), _clear(case, _off(start), start)[-1:], ways)
+        groups.append([sentence(f"{verb} {_short(x)} {words} {way}") for verb, words, way in moves])
     (loose if is_vague(goal.support) else exact).extend(groups)
     if stack := _stacked(case, goal):
         exact.append(stack)
@@ -75,8 +76,8 @@ def removed_from(case: Case) -> list[Group]:
     if start is None or _has_place(x) or (case.riders and start.support.kind == "floor"):
         return []  # `the table with everything on it on the floor` is misread
     verb = "are" if is_plural(x) else "is"
-    words = _off(start)[-1:]
-    clear = start.support.kind == "inside" or words[0].startswith("off ")
+    words = _clear(case, _off(start), start)[-1:]
+    clear = start.support.kind == "inside" or not words or words[0].startswith("off ")
     groups = [sentences(("clear",) if clear else ("remove", "delete", "erase"), x, words)]
     if not is_vague(start.support):
         places = at(start.support, start.name)
@@ -148,6 +149,13 @@ def _relations(case: Case) -> list[Relation]:
 
 def _off(start: Standing | None) -> list[str]:
     return off(start.support, start.name) if start else []
+
+
+def _clear(case: Case, phrases: list[str], standing: Standing) -> list[str]:
+    """Without `to` and `from` the table, if the object is furniture that may stand at a table."""
+    if standing.support.kind == "floor" or not is_furniture(bare(case.edited.category)):
+        return phrases
+    return [phrase for phrase in phrases if not phrase.startswith(("to ", "from "))]
 
 
 def _short(x: str) -> str:

@@ -242,8 +242,10 @@ def _other_supports(facts: PairFacts, mine: SceneObject, side: str, how: str) ->
             continue
         if not re.search(rf"\b(?:{_PLAIN if how in ('to', 'from') else _CARRIERS})$", thing.name):
             continue  # nobody says `from the apple`, and `from the crate` means out of it
-        if thing.name.startswith(("left", "right")) and how in ("to", "from"):
-            continue  # `to the left table` is not read as a place
+        if how in ("to", "from") and (
+            thing.name.startswith(("left", "right")) or re.search(rf"(?:{_PLAIN})$", mine.category)
+        ):
+            continue  # `to the left table` is not read as a place, and a chair that goes to the table stands beside it
         yield thing.name
     if kind not in ("floor", "under") and how in ("on", "onto", "to", "off", "from", "on top of"):
         yield "floor"
