@@ -3,14 +3,23 @@
 Invariant: a name in `names` fits only one object of the source image, and that object is visible in both images.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from ..shards.colors import Floats
-from ..shards.schema import PairFacts, SceneObject
+from ..shards.schema import PairFacts, SceneObject, SupportRef
 from .phrases import bare, definite
 from .relations import Layout, Relation, StateName, present
+from .supports import at, riders, support_of, supports_known
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What an object stands on, in or under, and its definite name, or that of the floor."""
+
+    support: SupportRef
+    name: str
 
 
 @dataclass(frozen=True)
@@ -48,10 +57,54 @@ class Case:
         """Definite names, by id, of the other objects that an instruction may refer to."""
         named: dict[int, str] = {}
         for thing in self.facts.objects:
+            if thing.id in self.riders:
+                continue  # it moves along
             seen = present(self.facts, thing, "source") and present(self.facts, thing, "target")
-            if thing.id not in self.facts.edit.edited and seen and (phrase := self.name_of(thing)):
+            if thing.id not in self.facts.edit.edited and seen and (phrase := self._name_of(thing)):
                 named[thing.id] = phrase
         return named
+
+    @cached_property
+    def supported(self) -> bool:
+        """Whether the facts say what each object stands on."""
+        return supports_known(self.facts)
+
+    @cached_property
+    def riders(self) -> tuple[int, ...]:
+        """Ids of what stands on, in or under the edited objects in the source; empty if this is unknown."""
+        if not self.supported:
+            return ()
+        edited = self.facts.edit.edited
+        return tuple(
+            dict.fromkeys(id for one in edited for id in riders(self.facts, one, "source") if id not in edited)
+        )
+
+    @cached_property
+    def start(self) -> Standing | None:
+        """What the edited object stands on in the source; None if it is absent, unknown or has no name."""
+        return self._standing("source")
+
+    @cached_property
+    def goal(self) -> Standing | None:
+        """The same in the target."""
+        return self._standing("target")
+
+    @property
+    def changes_support(self) -> bool:
+        """Whether the edited object stands on something else in the target."""
+        return self.supported and self.edited.source_support != self.edited.target_support
+
+    def _standing(self, state: StateName) -> Standing | None:
+        support = support_of(self.edited, state)
+        if support.kind == "floor":
+            return Standing(support, self.floor)
+        name = self.names.get(support.object, "")
+        return Standing(support, name) if support.kind and name else None
+
+    @property
+    def floor(self) -> str:
+        """What stands on nothing else stands on: `the floor`, `the ground` of a garden."""
+        return "the ground" if self.facts.scene == "garden" else "the floor"
 
     @cached_property
     def edited_name(self) -> str:
@@ -95,11 +148,18 @@ class Case:
     def name_of(self, thing: SceneObject) -> str:
         """An object's definite name, which fits no other object of the source image; empty if there is none.
 
-        If the bare name fits other objects, the object's side of the image is added.
+        If the bare name fits other objects, the object's side of the image is added, or what it stands on.
         """
+        name = self._name_of(thing)
+        if name or not self.supported or not (rivals := self._rivals(thing)):
+            return name
+        place = self._place_of(thing, {other.id for other in rivals})
+        return f"{definite(bare(thing.name))} {place}" if place else ""
+
+    def _name_of(self, thing: SceneObject) -> str:
+        """As `name_of`, but without what it stands on."""
         noun = bare(thing.name)
-        others = [other for other in self.facts.objects if other.id != thing.id and self._in_source(other)]
-        rivals = [other for other in others if noun == "object" or self._fits(noun, other)]
+        rivals = self._rivals(thing)
         if not noun or not rivals:
             return definite(noun) if noun else ""
         x0, _, x1, _ = thing.source_box
@@ -108,6 +168,28 @@ class Case:
         if x1 > x0 and all(x0 > other.source_box[2] for other in rivals):
             return f"{definite(noun)} on the right"
         return ""
+
+    def _rivals(self, thing: SceneObject) -> list[SceneObject]:
+        """The other objects of the source image that the bare name fits."""
+        noun = bare(thing.name)
+        others = [other for other in self.facts.objects if other.id != thing.id and self._in_source(other)]
+        return [other for other in others if noun == "object" or self._fits(noun, other)]
+
+    def _place_of(self, thing: SceneObject, rivals: Set[int]) -> str:
+        """Where an object, and none of its rivals, stands in the source: `on the desk`; empty if it cannot be said."""
+        support = support_of(thing, "source")
+        if not bare(thing.name):
+            return ""
+        if support.kind == "floor":
+            lower = [
+                support_of(one, "source").kind in ("floor", "under") for one in self.facts.objects if one.id in rivals
+            ]
+            return "" if any(lower) else at(support, self.floor)[0]
+        below = next((one for one in self.facts.objects if one.id == support.object), None)
+        if below is None or not present(self.facts, below, "source"):
+            return ""
+        name = self._name_of(below)
+        return at(support, name)[0] if name and not rivals & set(riders(self.facts, below.id, "source")) else ""
 
     def _fits(self, noun: str, other: SceneObject) -> bool:
         """Whether `noun` also fits another object: by its name, or by its category with its color.

@@ -42,6 +42,12 @@ CanonicalView = Literal[
     "front right side",
 ]
 CANONICAL_VIEWS: Final[tuple[CanonicalView, ...]] = get_args(CanonicalView)[1:]
+SUPPORT_FIELDS: Final = frozenset(
+    {"support", "support_object", "shelf", "origin", "origin_object", "origin_shelf", "riders"}
+)
+"""Fields of `Claims` about what objects stand on. The prompts of version 1 do not ask for them."""
+ROOM_RELATIONS: Final = frozenset({"against", "corner"})
+"""Relations to the room, for which they do not ask either. The reference is `wall` and `room`."""
 
 
 class Claims(BaseModel):

@@ -11,7 +11,8 @@ from .case import Case, noun_phrase
 from .edits.kind import Kind
 from .edits.registry import kind_of
 from .phrases import bare, indefinite, listed
-from .relations import present
+from .relations import StateName, present
+from .supports import at, support_of
 
 
 def edit_facts(case: Case) -> str:
@@ -27,6 +28,8 @@ def _lines(case: Case) -> Iterator[str]:
     yield from _others(case, kind)
     if case.facts.description:
         yield f"description that came with the pair: {case.facts.description}"
+    if case.supported:
+        yield from _supports(case, kind)
     yield from kind.facts(case)
 
 
@@ -53,3 +56,29 @@ def _others(case: Case, kind: Kind) -> Iterator[str]:
         yield f"other objects in the images: {listed(seen)}"
     if case.names and kind.objects:
         yield f"objects that may serve as references: {listed(list(case.names.values()))}"
+
+
+def _supports(case: Case, kind: Kind) -> Iterator[str]:
+    """What the edited objects stand on before and after, what comes along, and what the references stand on."""
+    states: tuple[tuple[StateName, str], ...] = (("source", "before the edit"), ("target", "after the edit"))
+    for one in case.edited_objects:
+        the = f"the {bare(one.category) or 'object'}"
+        places = {state: place for state, _ in states if (place := _place(case, one, state))}
+        if len(set(places.values())) == 1 and len(places) == 2:
+            yield f"before and after the edit, {the} stands {places['source']}"
+        else:
+            yield from (f"{words}, {the} stands {places[state]}" for state, words in states if state in places)
+    if riding := [one for one in case.facts.objects if one.id in case.riders and present(case.facts, one, "source")]:
+        verb = "is gone, too" if not kind.in_target else "comes along"
+        yield f"what stands on, in or under it {verb}: {listed([indefinite(case.noun_of(one)) for one in riding])}"
+    for id, name in case.names.items():
+        one = next(thing for thing in case.facts.objects if thing.id == id)
+        if one.source_support.object in case.names:
+            yield f"{name} stands {_place(case, one, 'source')}"
+
+
+def _place(case: Case, one: SceneObject, state: StateName) -> str:
+    """`on the desk`; empty if the object is absent or what it stands on has no name."""
+    support = support_of(one, state)
+    name = case.floor if support.kind == "floor" else case.names.get(support.object, "")
+    return at(support, name)[0] if support.kind and name else ""

@@ -16,7 +16,7 @@ from ..shards.errors import BadInput
 from ..shards.sample import Reject, Result, Row, Sample
 from ..shards.schema import Instruction, PairFacts
 from .case import Case
-from .claims import Claims
+from .claims import ROOM_RELATIONS, SUPPORT_FIELDS, Claims
 from .grounding import edit_facts
 from .phrases import distinct
 from .vlm.client import Backend, Request
@@ -36,6 +36,8 @@ class Answer(Claims):
     """The model's answer: an instruction, its claims, its paraphrases, and a caption of each image."""
 
     object: Phrase = ""
+    support_object: Phrase = ""
+    origin_object: Phrase = ""
     references: Annotated[list[Phrase], Field(max_length=2)] = Field(default_factory=list)
     source_caption: Sentence
     target_caption: Sentence
@@ -47,14 +49,20 @@ _FIRST_FIELDS: Final = ("source_caption", "target_caption")
 _LAST_FIELDS: Final = ("instruction", "paraphrases")
 
 
-def answer_schema(variants: int) -> dict[str, Any]:
+def answer_schema(variants: int, supports: bool = False) -> dict[str, Any]:
     """JSON Schema of `Answer` with `variants` paraphrases. All fields are required, in the order in which to reason.
 
     The model describes the images first, then states the edit, then words the instruction. The schema uses only
     keywords that grammar-guided decoding supports, and bounds every string, list and number, so that every answer ends.
+
+    Args:
+        supports: whether the answer says what objects stand on; the prompts of version 1 do not ask.
     """
     schema = schema_of(Answer)
     rules = schema["properties"]
+    if not supports:
+        rules = {name: rule for name, rule in rules.items() if name not in SUPPORT_FIELDS}
+        rules["relation"]["enum"] = [name for name in rules["relation"]["enum"] if name not in ROOM_RELATIONS]
     middle = (name for name in rules if name not in (*_FIRST_FIELDS, *_LAST_FIELDS))
     order = [*_FIRST_FIELDS, *middle, *_LAST_FIELDS]
     for rule in rules.values():
@@ -95,7 +103,7 @@ class Qwen3VLInstruction(VlmStage):
     """Number of paraphrases, 1 to 12. Duplicates are removed."""
     prompt: str = field(default=DEFAULT_PROMPT, metadata={"fingerprint": False})
     """A version of the package's prompts, or the path of a .txt file with your own question, in which $facts, $fields
-    and $paraphrases are replaced."""
+    and $paraphrases are replaced. `v2` also asks what objects stand on: for builds with other scenes than open ones."""
     texts: tuple[str, str, str] = field(init=False, repr=False, default=("", "", ""))
     """System prompt, question and fields that `prompt` names. They are read once, sent to the workers with the stage,
     and part of its fingerprint."""
@@ -112,16 +120,21 @@ class Qwen3VLInstruction(VlmStage):
         self._question("")  # reports an unknown placeholder now, not at the first sample
 
     @property
+    def asks_for_supports(self) -> bool:
+        """Whether the prompt asks for the fields of `annotators.claims.SUPPORT_FIELDS`."""
+        return '"support_object"' in self.texts[2]
+
+    @property
     def columns(self) -> Mapping[str, tuple[str, ...]]:
         return {"pair": ("facts", "source", "target"), "screen": ()}
 
     def __call__(self, model: Backend, samples: Sequence[Sample]) -> Sequence[Result]:
-        schema = answer_schema(self.variants)
+        schema = answer_schema(self.variants, self.asks_for_supports)
         requests = [self._request(sample, schema) for sample in samples]
         answers = iter(self.ask(model, [one for one in requests if isinstance(one, Request)], parse_answer))
         found = [one if isinstance(one, Reject) else next(answers) for one in requests]
         name = f"{model.model}@{model.revision}" if model.revision else model.model
-        row = partial(_row, name)
+        row = partial(_row, name, self.asks_for_supports)
         return [one if isinstance(one, Reject) else row(one.value, one.counts) for one in found]
 
     def _request(self, sample: Sample, schema: Mapping[str, Any]) -> Request | Reject:
@@ -143,7 +156,7 @@ class Qwen3VLInstruction(VlmStage):
         return fill(question, facts=facts, fields=fields, paraphrases=self.variants)
 
 
-def _row(model: str, answer: Answer, counts: Mapping[str, int]) -> Row:
+def _row(model: str, supports: bool, answer: Answer, counts: Mapping[str, int]) -> Row:
     instruction = Instruction(
         text=answer.instruction, variants=answer.paraphrases, method="vlm", model=model, verified=False
     )
@@ -152,6 +165,6 @@ def _row(model: str, answer: Answer, counts: Mapping[str, int]) -> Row:
         "instruction": instruction.model_dump_json(),
         "caption": answer.target_caption,
         "source_caption": answer.source_caption,
-        "claims": claims.model_dump_json(),
+        "claims": claims.model_dump_json(exclude=None if supports else set(SUPPORT_FIELDS)),
     }
     return Row(columns, counts)

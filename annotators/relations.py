@@ -2,7 +2,10 @@
 
 Invariant: a relation is reported only if it holds with a margin, both on the floor plan (from poses and sizes) and in
 the image (from the boxes of the masks), so that every viewer agrees. Relations are in the viewer's frame: left and
-right in the image, front is nearer to the camera. None is in an object's own frame, since its front is not known here.
+right in the image, front is nearer to the camera. None is in an object's own frame.
+
+Where the facts say what objects stand on, relations are only between objects on the same support, and next to, between,
+into, against the wall and in the corner follow the definitions of docs/scenes.md (`annotators.proximity`).
 """
 
 from collections.abc import Sequence
@@ -13,10 +16,12 @@ from typing import Final, Literal
 import numpy as np
 
 from ..shards.geometry import F64, box_corners, matrix3, matrix4, project, transform
-from ..shards.schema import PairFacts, SceneObject
+from ..shards.schema import FLOOR, UNKNOWN_FRONT, PairFacts, SceneObject, SupportRef
+from . import proximity
+from .proximity import FAILS, HOLDS
+from .supports import StateName, support_of, supports_known
 
-StateName = Literal["source", "target"]
-RelationKind = Literal["left", "right", "front", "behind", "between", "next", "into"]
+RelationKind = Literal["left", "right", "front", "behind", "between", "next", "into", "against", "corner"]
 
 MIN_VISIBLE: Final = 0.35
 """Visible share of an object's pixels below which the object is not mentioned."""
@@ -32,14 +37,17 @@ DOMINANT: Final = 1.5
 versa."""
 LEVEL: Final = 0.25
 """Meters between the bases of two objects above which they are on different levels (a table and the floor), so that no
-relation between them is said."""
+relation between them is said. Where it is known what they stand on, only objects on the same support are compared."""
 STEEP: Final = 0.35
 """Horizontal share of the viewing direction below which (steeper than 70 degrees) there is no front and behind."""
 
 
 @dataclass(frozen=True)
 class Relation:
-    """`subject` is left of, in front of, ... `others` (one id; two for `between`), as the camera sees them."""
+    """`subject` is left of, in front of, ... `others` (one id; two for `between`), as the camera sees them.
+
+    `against` (the wall) and `corner` (of the room) have no others.
+    """
 
     kind: RelationKind
     subject: int
@@ -121,12 +129,32 @@ def box_share(facts: PairFacts, thing: SceneObject, state: StateName) -> float:
 
 
 class Layout:
-    """The visible objects of one state of a pair, in the viewer's frame. Empty if the camera is unknown."""
+    """The visible objects of one state of a pair, in the viewer's frame. Empty if the camera is unknown.
+
+    `standing`: what the present objects stand on, by id, visible or not; empty if this is unknown.
+    """
 
     def __init__(self, facts: PairFacts, state: StateName) -> None:
         camera = facts.camera.source if state == "source" else facts.camera.target
         self.right, self.forward = viewer_axes(matrix4(camera.world_from_camera))
         self.seen: dict[int, Seen] = {}
+        self.standing: dict[int, SupportRef] = {}
+        self._outlines: dict[int, F64] = {}
+        self._backs: dict[int, float] = {}
+        self._room = facts.room
+        if supports_known(facts):
+            present_things = [thing for thing in facts.objects if support_of(thing, state).kind and thing.known]
+            self.standing = {thing.id: support_of(thing, state) for thing in present_things}
+            poses = {
+                one.id: matrix4(one.source_pose if state == "source" else one.target_pose) for one in present_things
+            }
+            self._outlines = {one.id: proximity.outline(poses[one.id], np.array(one.size_m)) for one in present_things}
+            named = zip(facts.objects, facts.fronts, strict=False)
+            self._backs = {
+                one.id: float(np.rad2deg(np.arctan2(poses[one.id][1, 0], poses[one.id][0, 0]))) + front + 180
+                for one, front in named
+                if front < UNKNOWN_FRONT and one.id in poses
+            }
         if camera.known:
             for thing in facts.objects:
                 if thing.known and present(facts, thing, state):
@@ -138,6 +166,8 @@ class Layout:
             return []
         a = self.seen[subject]
         others = [self.seen[id] for id in references if id in self.seen and id != subject]
+        if self.standing:
+            return self._on_support(a, others)
         others = [b for b in others if abs(a.base - b.base) <= LEVEL]
         containers = [b for b in others if inside(a, b)]
         if containers:
@@ -145,6 +175,73 @@ class Layout:
         found = [Relation(kind, subject, (b.id,)) for b in others if (kind := self._side(a, b))]
         found += [Relation("between", subject, (b.id, c.id)) for b, c in combinations(others, 2) if _between(a, b, c)]
         return found + [Relation("next", subject, (b.id,)) for b in others if self._next(a, b)]
+
+    def _on_support(self, a: Seen, references: Sequence[Seen]) -> list[Relation]:
+        """All relations of an object where it is known what things stand on."""
+        support = self.standing.get(a.id, FLOOR)
+        found = [
+            Relation("into", a.id, (b.id,)) for b in references if support.kind == "inside" and support.object == b.id
+        ]
+        others = [b for b in references if self.standing.get(b.id) == support]
+        found += [Relation(kind, a.id, (b.id,)) for b in others if (kind := self._side(a, b))]
+        for b, c in combinations(others, 2):
+            if self.miss("between", a.id, b.id, c.id) <= HOLDS and in_columns_between(a, b, c):
+                found.append(Relation("between", a.id, (b.id, c.id)))
+        found += [
+            Relation("next", a.id, (b.id,))
+            for b in others
+            if self.miss("next", a.id, b.id) <= HOLDS and self.beside(a, b)
+        ]
+        walls: tuple[RelationKind, ...] = ("against", "corner")
+        return found + [
+            Relation(kind, a.id, ()) for kind in walls if self.miss(kind, a.id) <= HOLDS and self.shows(kind, a.id)
+        ]
+
+    def miss(self, kind: RelationKind, subject: int, *others: int) -> float:
+        """By how much a definition is missed (`annotators.proximity`), for `next`, `between`, `against`, `corner`.
+
+        Infinite if the objects do not stand on the same support, or there is no room. Requires `standing`.
+        """
+        support = self.standing.get(subject)
+        if support is None or any(self.standing.get(id) != support for id in others):
+            return np.inf
+        a, *outlines = (self._outlines[id] for id in (subject, *others))
+        rest = [
+            self._outlines[id] for id, on in self.standing.items() if on == support and id not in (subject, *others)
+        ]
+        match kind:
+            case "next":
+                return proximity.next_to(a, outlines[0], rest)
+            case "between":
+                return proximity.between(a, outlines[0], outlines[1], rest)
+            case "against" if self._room and support.kind == "floor":
+                return proximity.against_wall(a, self._room, self._backs.get(subject), rest)[0]
+            case "corner" if self._room and support.kind == "floor":
+                return proximity.in_corner(a, self._room, rest)[0]
+            case _:
+                return np.inf
+
+    def shows(self, kind: RelationKind, subject: int) -> bool:
+        """Whether the wall or corner that an object is at is before the camera, not behind it."""
+        a = self._outlines[subject]
+        if self.forward is None:
+            return True
+        if kind == "corner":
+            return float((proximity.in_corner(a, self._room, ())[1] - a.mean(axis=0)) @ self.forward) > 0
+        wall = proximity.against_wall(a, self._room, self._backs.get(subject), ())[1]
+        return float(wall @ self.forward) > -0.2
+
+    def carries(self, carrier: int, subject: int) -> bool:
+        """Whether an object stands on, in or under another one, perhaps on something in between."""
+        while support := self.standing.get(subject):
+            if support.object == carrier:
+                return True
+            subject = support.object
+        return False
+
+    def below(self, subject: int, other: int) -> float:
+        """Share of the outline of an object that lies inside the outline of another."""
+        return proximity.overlap_share(self._outlines[subject], self._outlines[other])
 
     def near(self, relation: Relation) -> bool:
         """Whether a relation's references are near enough to describe a place, not across the room."""
@@ -155,6 +252,11 @@ class Layout:
         """Whether a viewer may claim a relation: like `relations`, but without the margins."""
         if not all(id in self.seen for id in (relation.subject, *relation.others)):
             return False
+        if self.standing and relation.kind in ("next", "between", "against", "corner"):
+            return self.miss(relation.kind, relation.subject, *relation.others) < FAILS
+        if self.standing and relation.kind == "into":
+            support = self.standing.get(relation.subject)
+            return support is not None and support.kind == "inside" and support.object == relation.others[0]
         a, b, c = (self.seen[id] for id in (relation.subject, relation.others[0], relation.others[-1]))
         offset = a.center - b.center
         sideways = float(offset @ self.right)
@@ -176,6 +278,8 @@ class Layout:
                 return gap(a, b) <= 0.8 * max(a.breadth, b.breadth)
             case "into":
                 return inside(a, b)
+            case "against" | "corner":
+                return False  # without supports, there are no walls
 
     def _side(self, a: Seen, b: Seen) -> RelationKind | None:
         offset = a.center - b.center
@@ -249,9 +353,13 @@ def _between(a: Seen, b: Seen, c: Seen) -> bool:
         return False
     along = float((a.center - b.center) @ line) / span**2
     across = abs(float(np.cross(np.append(line, 0.0), np.append(a.center - b.center, 0.0))[2])) / span
+    return in_columns_between(a, b, c) and 0.25 <= along <= 0.75 and across <= 0.15 * span
+
+
+def in_columns_between(a: Seen, b: Seen, c: Seen) -> bool:
+    """Whether the image shows an object between two others: its center is in the columns between their boxes."""
     left, right = (b, c) if b.middle_px < c.middle_px else (c, b)
-    in_image = left.box[2] < a.middle_px < right.box[0]
-    return in_image and 0.25 <= along <= 0.75 and across <= 0.15 * span
+    return left.box[2] < a.middle_px < right.box[0]
 
 
 def gap(a: Seen, b: Seen) -> float:

@@ -20,6 +20,7 @@ from ..shards.stage import Stage
 from .captions import caption
 from .case import Case
 from .edits.registry import kind_of
+from .edits.standing import with_riders
 from .phrases import distinct
 from .wording import Group, Wordings
 
@@ -82,6 +83,8 @@ def instructions(case: Case, variants: int, rng: np.random.Generator) -> list[st
     if not kind.can_name(case):
         return "ambiguous_name"
     found = kind.wordings(case)
+    if case.riders:
+        found = with_riders(case, found)
     chosen = _choose(found, 1 + variants - len(found.first) - len(found.last), rng)
     texts = found.first + chosen + found.last
     return texts if len(texts) > 1 else "no_true_wording"

@@ -56,12 +56,14 @@ _SIDES: dict[RelationKind, tuple[str, ...]] = {
     "between": ("between {b} and {c}", "in between {b} and {c}", "between {c} and {b}"),
     "next": ("next to {b}", "beside {b}", "close to {b}"),
     "into": ("into {b}", "inside {b}"),
+    "against": ("against the wall", "up against the wall"),
+    "corner": ("in the corner of the room", "in the corner", "into the corner", "into the corner of the room"),
 }
 
 
 def where(relation: Relation, names: Mapping[int, str]) -> list[str]:
     """Phrases for the place where an object is put. `names`: definite noun phrases by id."""
-    b, c = names[relation.others[0]], names[relation.others[-1]]
+    b, c = (names[relation.others[k]] if relation.others else "" for k in (0, -1))
     return [phrase.format(b=b, c=c) for phrase in _SIDES[relation.kind]]
 
 

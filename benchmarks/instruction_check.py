@@ -1,20 +1,20 @@
 """Accuracy of the instruction parser, and recall and precision of the geometry check of instructions.
 
-    python benchmarks/instruction_check.py [--scenes 300] [--show 0]
+    python benchmarks/instruction_check.py [--scenes 300] [--rooms 300] [--show 0]
 
 Three tables. Parser: for each field, the share of labeled sentences with the right value, among those in which the
 field is stated or was parsed; for the sentences that the rules were written for, and for held-out ones
 (tests/annotators/parser/labeled_*.jsonl). Templates: verdicts on true instructions of sampled procedural
 scenes (not rendered; boxes are projected). Planted errors: the share that is contradicted (recall) per kind of error,
 and the share of false instructions among the contradicted ones (precision); true instructions are the templates'
-sentences and rewordings of them.
+sentences and rewordings of them. Then the same for furnished rooms.
 """
 
 import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -25,17 +25,23 @@ from spatialdata_builder.annotators.case import Case
 from spatialdata_builder.annotators.templates import instructions
 from spatialdata_builder.annotators.verdict.check import Verdict, check_text
 from tests.annotators.parser.labeled import Group, accuracy, labeled, undetected_mistakes
-from tests.annotators.planted import planted, reworded
+from tests.annotators.planted import planted, reworded, twins
+from tests.annotators.rooms import SIDE as ROOM_SIDE
+from tests.annotators.rooms import on_shelf, rooms
 from tests.annotators.scenes import SIDE, scenes
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=int, default=300)
+    parser.add_argument("--rooms", type=int, default=300)
     parser.add_argument("--show", type=int, default=0, help="number of errors of each kind to print")
     arguments = parser.parse_args()
     print_parser()
-    print_verdicts(arguments.scenes, arguments.show)
+    print("\nopen scenes")
+    print_verdicts([Case(facts, SIDE, SIDE) for facts, _ in scenes(arguments.scenes)], arguments.show)
+    print("\nrooms")
+    print_verdicts(_rooms(arguments.rooms), arguments.show)
 
 
 def print_parser() -> None:
@@ -51,11 +57,11 @@ def print_parser() -> None:
     print(f"{'wrong, none unparsed':22} " + "  ".join(cells))
 
 
-def print_verdicts(count: int, show: int) -> None:
+def print_verdicts(cases: Iterable[Case], show: int) -> None:
     true, rephrased = Counter[str](), Counter[str]()
     errors: dict[str, Counter[str]] = {}
     clauses = Counter[str]()
-    for case, text in _true(count):
+    for case, text in _true(cases):
         verdict = check_text(text, case)
         true[verdict.outcome] += 1
         clauses.update(clause.outcome for clause in verdict.clauses)
@@ -78,9 +84,16 @@ def print_verdicts(count: int, show: int) -> None:
     print(f"precision {_share(false, false + wrong)} ({false} of {false + wrong} contradicted are false)")
 
 
-def _true(count: int) -> Iterator[tuple[Case, str]]:
-    for facts, _ in scenes(count):
-        case = Case(facts, SIDE, SIDE)
+def _rooms(count: int) -> Iterator[Case]:
+    """Rooms; where possible, also with two tables, and with shelves of three."""
+    for number, facts in enumerate(rooms(count)):
+        for shown in (facts, twins(facts), on_shelf(facts, 1 + number % 3, 3)):
+            if shown is not None:
+                yield Case(shown, ROOM_SIDE, ROOM_SIDE)
+
+
+def _true(cases: Iterable[Case]) -> Iterator[tuple[Case, str]]:
+    for case in cases:
         texts = instructions(case, 7, np.random.default_rng(0))
         if not isinstance(texts, str):
             yield from ((case, text) for text in texts)

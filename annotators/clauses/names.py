@@ -5,7 +5,7 @@ Invariant: a phrase matches what a viewer of the source image would understand. 
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +15,7 @@ from ...shards.geometry import matrix4
 from ...shards.schema import SceneObject
 from ..case import Case
 from ..phrases import bare
+from ..supports import Manner, judge_support
 from .clause import Clause
 
 _COLOR_FAMILIES: Final[dict[str, tuple[str, ...]]] = {
@@ -96,6 +97,16 @@ _TAIL: Final = re.compile(
     r"|(?:nearest|closest|farthest) (?:to|from) .*)$"
 )
 _ON_SIDE: Final = re.compile(r"\s+(?:on|to|at) the (left|right)(?:[- ]hand)?(?: side)?$")
+_STANDING: Final = re.compile(
+    r"^(.+?)\s+(?:(?:that|which) (?:is|are|stands?|sits?|lies?) )?"
+    r"(on top of|on|in|inside|under|underneath|beneath) (?:the|a|an) ((?!left\b|right\b|cent|middle\b).+)$"
+)
+"""What an object stands on, as a part of its name (`the mug on the desk`)."""
+_MANNERS: Final[dict[str, Manner]] = {
+    **dict.fromkeys(("on", "on top of"), "on"),
+    **dict.fromkeys(("in", "inside"), "in"),
+    **dict.fromkeys(("under", "underneath", "beneath"), "under"),
+}
 _MARGIN: Final = 0.02
 """Share of the image by which the positions of two objects must differ."""
 
@@ -143,7 +154,14 @@ def _singular(word: str) -> str:
 
 
 def matching_ids(case: Case, text: str, pool: Sequence[SceneObject]) -> list[int]:
-    """Ids of the objects of `pool` that a noun phrase matches equally well; none if it matches no name."""
+    """Ids of the objects of `pool` that a noun phrase matches equally well; none if it matches no name.
+
+    What an object stands on (`the mug on the desk`) distinguishes objects where this is known.
+    """
+    if (split := _split_standing(case, text)) is not None:
+        head, how, supports = split
+        there = [one for one in pool if _stands(case, one, how, supports)]
+        return (matching_ids(case, head, there) if there else []) or matching_ids(case, head, pool)
     phrase = parse_phrase(text)
     if not phrase.nouns or phrase.words[-1] in _UNSPECIFIC:
         exact = [thing for thing in pool if phrase.words == _words(thing.name)]
@@ -164,6 +182,21 @@ def matching_ids(case: Case, text: str, pool: Sequence[SceneObject]) -> list[int
         same = [thing for thing in kept if _family(_color(case, thing)) == phrase.color]
         kept = same if len(same) == 1 else kept
     return [thing.id for thing in _filter_by_place(case, phrase, _filter_by_size(phrase, kept))]
+
+
+def _split_standing(case: Case, text: str) -> tuple[str, Manner, list[int]] | None:
+    """`the mug on the desk`: `the mug`, `on`, and the ids that `the desk` matches; None if it is no such phrase."""
+    found = _STANDING.match(bare(text.lower())) if case.supported else None
+    if found is None or any(found[0] in (bare(one.name).lower(), one.category) for one in case.facts.objects):
+        return None
+    floor = found[3] in ("floor", "ground")
+    supports = [0] if floor else matching_ids(case, found[3], in_source(case.facts.objects))
+    return (found[1], _MANNERS[found[2]], supports) if supports else None
+
+
+def _stands(case: Case, thing: SceneObject, how: Manner, supports: Sequence[int]) -> bool:
+    """Whether an object may stand so in the source."""
+    return any(judge_support(case.facts, thing, "source", how, id) != "contradicted" for id in supports)
 
 
 def _first_match(*tests: Callable[[SceneObject], bool], pool: Sequence[SceneObject]) -> list[SceneObject]:
@@ -285,7 +318,9 @@ def matching_references(case: Case, text: str) -> list[int]:
     )
 
 
-def object_clause(case: Case, text: str, edited: SceneObject, new: bool = False) -> Clause:
+def object_clause(
+    case: Case, text: str, edited: SceneObject, new: bool = False, elsewhere: Set[int] = frozenset()
+) -> Clause:
     """Judge whether the phrase matches an edited object, and no other.
 
     Contradicted: it matches other objects only, it matches several equally well, or its color conflicts. Unchecked: no
@@ -294,13 +329,18 @@ def object_clause(case: Case, text: str, edited: SceneObject, new: bool = False)
     Args:
         new: whether the source image does not show the object, so that the phrase may also match others (`a mug` beside
             a mug).
+        elsewhere: ids of objects that are not meant, because they do not stand where the instruction says.
     """
-    phrase = parse_phrase(text)
+    split = None if new else _split_standing(case, text)
+    if split and not _stands(case, edited, *split[1:]):
+        return Clause("object", "contradicted", f"says {text}, where the {edited.name} does not stand")
+    phrase = parse_phrase(split[0] if split else text)
     pool = in_source(case.facts.objects)
     pool = [*[thing for thing in pool if thing.id != edited.id], edited]
     found = matching_ids(case, text, pool)
     called = {thing.id: thing.name for thing in pool}
     if edited.id in found:
+        found = [id for id in found if id == edited.id or id not in elsewhere]
         if colors_conflict(phrase.color, _color(case, edited)) and phrase.words not in _full_names(case, edited):
             return Clause("object", "contradicted", f"says {text}, is {_color(case, edited)}")
         if len(found) == 1 or new:

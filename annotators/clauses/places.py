@@ -15,6 +15,9 @@ viewer, or of the reference's own frame), `r` the sum of their half extents alon
   share more than half of the smaller one.
 - into: agrees if the object is within the reference's bounding box, lifted off the floor. Contradicted if there is free
   floor between them.
+- Where supports are known, next to, between, against the wall and in the corner agree if the definition holds, and are
+  contradicted if it is missed by twice its limits (`annotators.proximity`); into compares the stored support. An object
+  is not left of, behind, ... what it stands on.
 If the claim of a move already held in the source, by any margin, the clause is unchecked: it does not say what to do. A
 part of the image that contained the object before is contradicted if the object moved away from that part.
 """
@@ -29,7 +32,21 @@ import numpy as np
 from ...shards.geometry import F64, matrix4
 from ..case import Case
 from ..claims import Claims, Part
-from ..relations import APART, Layout, Relation, Seen, StateName, gap, inside, viewer_axes
+from ..phrases import bare
+from ..proximity import FAILS, HOLDS
+from ..relations import (
+    APART,
+    Layout,
+    Relation,
+    RelationKind,
+    Seen,
+    StateName,
+    gap,
+    in_columns_between,
+    inside,
+    viewer_axes,
+)
+from ..supports import judge_support
 from .clause import Clause, Outcome, truth_clause
 from .names import is_name, matching_references
 
@@ -104,6 +121,8 @@ def _relation_clause(claims: Claims, case: Case, fronts: Mapping[int, float], st
     A similar noun as reference (`couch` for a sofa) can agree, but never contradicts.
     """
     kind, subject, edited = claims.relation, case.edited.id, case.facts.edit.edited
+    if kind in ("against", "corner"):
+        return _wall_clause(claims, case, state, moved)
     claimed = _SAID[kind].format(b=_the(claims.references[:1]), c=_the(claims.references[1:]))
     candidates = [[id for id in matching_references(case, text) if id not in edited] for text in claims.references]
     if not candidates or not all(candidates) or (kind == "between" and len(candidates) < 2):
@@ -125,6 +144,23 @@ def _relation_clause(claims: Claims, case: Case, fronts: Mapping[int, float], st
     return Clause("relation", outcome, f"says {claimed}{frame} {found[0][1]}".strip())
 
 
+def _wall_clause(claims: Claims, case: Case, state: StateName, moved: bool) -> Clause:
+    """Judge `against the wall` and `in the corner of the room`."""
+    layout = case.source_layout if state == "source" else case.target_layout
+    what = bare(claims.references[0])
+    said = f"says {_SAID[claims.relation].format(b=_the([what]))}"
+    kind: RelationKind = "against" if claims.relation == "against" else "corner"
+    subject = case.edited.id
+    known = case.facts.room and subject in layout.standing and what.split()[-1] in ("wall", "room", "corner")
+    if not known:
+        return Clause("relation", "unchecked", f"{said}, which cannot be told")
+    miss = layout.miss(kind, subject)
+    before = case.source_layout.miss(kind, subject) if moved and subject in case.source_layout.standing else np.inf
+    new = before > HOLDS
+    detail = f"{said}, is at {miss:.1f} of its limits{'' if new else ', where it was before'}"
+    return truth_clause("relation", miss <= HOLDS and new, miss > FAILS, detail)
+
+
 def _unless_before(found: tuple[Outcome, str], claims: Claims, case: Case, ids: Sequence[int]) -> tuple[Outcome, str]:
     """The outcome, but unchecked if the claim of a move already held in the source."""
     if found[0] != "agrees" or claims.frame != "viewer" or claims.relation in ("none", "against", "corner"):
@@ -143,11 +179,17 @@ def _judge(
     a, b = layout.seen[case.edited.id], others[0]
     match claims.relation:
         case "between":
+            if layout.standing:
+                return _by_definition("between", layout, a, b, others[-1])
             return _between(a, b, others[-1])
         case "next":
-            return _next_to(a, b, layout)
+            return _by_definition("next", layout, a, b) if layout.standing else _next_to(a, b, layout)
         case "into":
+            if layout.standing:
+                return judge_support(case.facts, case.edited, state, "in", b.id), "by what it stands on"
             return _outcome(inside(a, b), gap(a, b) > 0), f"is {max(gap(a, b), 0):.2f} m beside it"
+        case _ if layout.carries(a.id, b.id) or layout.carries(b.id, a.id):
+            return "contradicted", "is not beside it, one stands on, in or under the other"
         case side:
             if claims.frame == "viewer":
                 return _on_side(a, b, side, axes_of_viewer(case, state), in_image=True)
@@ -190,6 +232,20 @@ def _actual(offset: F64, axes: Axes) -> str:
     if abs(sideways) >= abs(ahead):
         return "right of" if sideways > 0 else "left of"
     return "in front of" if ahead > 0 else "behind"
+
+
+def _by_definition(kind: RelationKind, layout: Layout, a: Seen, *others: Seen) -> tuple[Outcome, str]:
+    """Next to and between, where it is known what objects stand on.
+
+    Objects on different supports are not next to each other, but a viewer may say so if they are near.
+    """
+    miss = layout.miss(kind, a.id, *(other.id for other in others))
+    free = max(gap(a, other) for other in others)
+    if miss == np.inf:
+        far = free > 2 * max(a.breadth, *(other.breadth for other in others))
+        return _outcome(False, far), "is on something else"
+    shown = layout.beside(a, others[0]) if kind == "next" else in_columns_between(a, others[0], others[1])
+    return _outcome(miss <= HOLDS and shown, miss > FAILS), f"is at {miss:.1f} of its limits"
 
 
 def _between(a: Seen, b: Seen, c: Seen) -> tuple[Outcome, str]:

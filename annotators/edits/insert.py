@@ -8,11 +8,13 @@ from ..case import Case
 from ..claims import Claims
 from ..clauses.clause import Clause, Tolerances
 from ..clauses.places import place_clauses
+from ..clauses.supports import support_clauses
 from ..directions import place_in_image
 from ..measure import Images
 from ..phrases import indefinite
 from ..wording import Group, Wordings, related, sentences, where
 from .kind import PLACE_CLAIMS, Fault, Kind, Limits, Words
+from .standing import inserted_onto
 
 
 class Insert(Kind):
@@ -33,15 +35,22 @@ class Insert(Kind):
     def wordings(self, case: Case) -> Wordings:
         """The new object by its indefinite name, and its place: relations, and the part of the image."""
         a = indefinite(case.edited_noun)
+        if case.supported:
+            return self._on_support(case, a)
         groups: list[Group] = []
         for relation in case.reached:
             verbs = ("put", "place") if relation.kind == "into" else ("add", "place", "put", "insert")
             groups.append(sentences(verbs, a, where(relation, case.names)))
         place = place_in_image(case) if all(relation.kind != "into" for relation in case.after) else []
         groups.append([f"{verb} {a} {words}." for verb, words in product(("Add", "Place", "Insert"), place)])
-        ends = ("to the scene", "to the picture", "to the image")
-        loose = [f"Add {a} {words}." for words in ends] + [f"Insert {a} into the scene."]
-        return Wordings(groups, [[*loose, f"There should be {a} in the scene."]])
+        return Wordings(groups, [_loose(a)])
+
+    def _on_support(self, case: Case, a: str) -> Wordings:
+        groups = inserted_onto(case, a)
+        place = [f"{verb} {a} {words}." for verb, words in product(("Add", "Place"), place_in_image(case))]
+        if case.edited.target_support.kind == "floor":
+            return Wordings([*groups, place], [_loose(a)])
+        return Wordings(groups, [place, _loose(a)])
 
     def facts(self, case: Case) -> Iterator[str]:
         yield from related("in the target image it is", case.after, case.names)
@@ -52,7 +61,14 @@ class Insert(Kind):
         self, claims: Claims, case: Case, fronts: Mapping[int, float], tolerances: Tolerances
     ) -> Iterator[Clause]:
         yield from place_clauses(claims, case, fronts, "target")
+        yield from support_clauses(claims, case, "target")
 
     def unseen(self, facts: PairFacts, images: Images, limits: Limits) -> tuple[Fault, ...]:
         """None: an object that is absent in the source and visible in the target is a visible edit."""
         return ()
+
+
+def _loose(a: str) -> Group:
+    ends = ("to the scene", "to the picture", "to the image")
+    places = [f"Add {a} {words}." for words in ends] + [f"Insert {a} into the scene."]
+    return [*places, f"There should be {a} in the scene."]

@@ -18,13 +18,18 @@ from ..case import Case
 from ..claims import Claims
 from ..clauses.clause import Clause, Tolerances
 from ..clauses.names import object_clause
+from ..clauses.supports import elsewhere
 from ..measure import Images
 from ..wording import Wordings
 
 Fault = tuple[str, float]
 """Why a pair is rejected: the reason, and the measured value."""
-PLACE_CLAIMS: Final = frozenset({"object", "relation", "references", "frame"})
+PLACE_CLAIMS: Final = frozenset(
+    {"object", "relation", "references", "frame", "support", "support_object", "shelf", "riders"}
+)
 """Fields of `Claims` that most kinds that edit objects may set."""
+ORIGIN_CLAIMS: Final = frozenset({"origin", "origin_object", "origin_shelf"})
+"""Fields of `Claims` for what the object stands on in the source, as a place that it leaves."""
 
 
 class Limits(Protocol):
@@ -154,7 +159,8 @@ class Kind(ABC):
 
     def object_clauses(self, claims: Claims, case: Case) -> Iterator[Clause]:
         """Judge `claims.object`, which is not empty. The claims may be of another kind."""
-        yield object_clause(case, claims.object, case.edited, new=not self.in_source)
+        gone = elsewhere(claims, case, tells_which=not self.places_objects)
+        yield object_clause(case, claims.object, case.edited, new=not self.in_source, elsewhere=gone)
 
     def amount(self, case: Case) -> float | None:
         """How large the edit is, for `slightly` and `far`: 1 is neither. None if the kind has no such amount."""

@@ -8,10 +8,12 @@ from ..case import Case
 from ..claims import Claims
 from ..clauses.clause import Clause, Tolerances
 from ..clauses.places import place_clauses
+from ..clauses.supports import support_clauses
 from ..measure import Images
 from ..phrases import is_plural
 from ..wording import Wordings, related, stands
-from .kind import PLACE_CLAIMS, Fault, Kind, Limits, Words
+from .kind import ORIGIN_CLAIMS, PLACE_CLAIMS, Fault, Kind, Limits, Words
+from .standing import removed_from
 
 
 class Remove(Kind):
@@ -25,7 +27,7 @@ class Remove(Kind):
         "|wiped|thrown (?:out|away)|edited out|excluded|withdrawn",
         nouns="removal|deletion",
     )
-    claims = PLACE_CLAIMS | {"part"}
+    claims = PLACE_CLAIMS | ORIGIN_CLAIMS | {"part"}
     in_target = False
 
     def wordings(self, case: Case) -> Wordings:
@@ -44,6 +46,8 @@ class Remove(Kind):
             if not same_noun & set(relation.others):
                 place = stands(relation, case.names)
                 groups.append([f"{start} {x} that {verb} {place}." for start in ("Remove", "Delete", "Take away")])
+        if case.supported:
+            groups += removed_from(case)
         return Wordings(groups)
 
     def facts(self, case: Case) -> Iterator[str]:
@@ -53,6 +57,7 @@ class Remove(Kind):
         self, claims: Claims, case: Case, fronts: Mapping[int, float], tolerances: Tolerances
     ) -> Iterator[Clause]:
         yield from place_clauses(claims, case, fronts, "source")
+        yield from support_clauses(claims, case, "source")
 
     def unseen(self, facts: PairFacts, images: Images, limits: Limits) -> tuple[Fault, ...]:
         """None: an object that is visible in the source and absent in the target is a visible edit."""

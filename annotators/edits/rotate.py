@@ -16,10 +16,11 @@ from ..clauses.amounts import turn_clauses
 from ..clauses.clause import Clause, Tolerances, truth_clause
 from ..clauses.fronts import bearing, side_of_view
 from ..clauses.places import place_clauses
+from ..clauses.supports import support_clauses
 from ..measure import Images, outline_change, pose_error
 from ..phrases import is_plural, number
 from ..wording import Group, Wordings
-from .kind import PLACE_CLAIMS, Fault, Kind, Limits, Words
+from .kind import ORIGIN_CLAIMS, PLACE_CLAIMS, Fault, Kind, Limits, Words
 from .words import AFTER_VERB
 
 
@@ -32,7 +33,7 @@ class Rotate(Kind):
         nouns="rotation|turn|spin",
         after_object=rf"(?:turn|rotate|spin|pivot|swivel){AFTER_VERB}",
     )
-    claims = PLACE_CLAIMS | {"turn", "view", "degrees"}
+    claims = PLACE_CLAIMS | ORIGIN_CLAIMS | {"turn", "view", "degrees"}
     verbs_of_camera = True
 
     def wordings(self, case: Case) -> Wordings:
@@ -91,6 +92,7 @@ class Rotate(Kind):
         if claims.view != "none":
             yield _view_clause(claims, case, fronts)
         yield from place_clauses(claims, case, fronts, "source")
+        yield from support_clauses(claims, case, "source")
 
     def unseen(self, facts: PairFacts, images: Images, limits: Limits) -> Iterator[Fault]:
         for id in facts.edit.edited:

@@ -14,10 +14,11 @@ from ..claims import Claims
 from ..clauses.amounts import STILL_LOG, ratio_clause
 from ..clauses.clause import Clause, Tolerances, truth_clause
 from ..clauses.places import place_clauses
+from ..clauses.supports import support_clauses
 from ..measure import Images, pose_error
 from ..phrases import is_plural, number
 from ..wording import Group, Wordings
-from .kind import PLACE_CLAIMS, Fault, Kind, Limits, Words
+from .kind import ORIGIN_CLAIMS, PLACE_CLAIMS, Fault, Kind, Limits, Words
 from .words import WORD_ENDS
 
 
@@ -32,7 +33,7 @@ class Scale(Kind):
         nouns="scaling|enlargement|reduction|shrinking|increase|decrease",
         after_object=rf"(?:shrink|grow){WORD_ENDS}",
     )
-    claims = PLACE_CLAIMS | {"size", "factor"}
+    claims = PLACE_CLAIMS | ORIGIN_CLAIMS | {"size", "factor"}
 
     def wordings(self, case: Case) -> Wordings:
         """The factor of lengths, as a number, a percentage or a word."""
@@ -73,6 +74,7 @@ class Scale(Kind):
     ) -> Iterator[Clause]:
         yield from _size_clauses(claims, case, tolerances)
         yield from place_clauses(claims, case, fronts, "source")
+        yield from support_clauses(claims, case, "source")
 
     def unseen(self, facts: PairFacts, images: Images, limits: Limits) -> Iterator[Fault]:
         for id in facts.edit.edited:

@@ -11,6 +11,7 @@ from ..case import Case
 from ..claims import Claims
 from ..clauses.clause import Clause, Tolerances
 from ..clauses.names import object_clause
+from ..clauses.supports import riders_clause
 from ..measure import Images, pose_error
 from ..phrases import sentence
 from ..wording import Wordings
@@ -19,6 +20,9 @@ from .kind import Fault, Kind, Limits, Words
 _PLACES: Final = re.compile(r"^(?:places|positions|locations) of (?:the |an? )?")
 """Words before the names (`exchange the places of the vase and the lamp`)."""
 _PARTNER: Final = re.compile(r" (?:and|with) (?:the |an? )")
+_PLACE: Final = re.compile(r" (?:on(?: top of)?|in|under) the ")
+"""In a name: what the object stands on."""
+_RECIPROCAL: Final = ("switch places", "trade places", "swap places")
 _VERBS: Final = ("Swap", "Exchange", "Switch")
 _ENDS: Final = (
     ("{} and {}", "{} with {}"),
@@ -34,7 +38,7 @@ class Swap(Kind):
         participles="swapped|exchanged|interchanged|switched|traded",
         nouns="swap|exchange",
     )
-    claims = frozenset({"object", "references"})
+    claims = frozenset({"object", "references", "riders"})
     places_objects = True
 
     def named_objects(self, phrase: str) -> dict[str, Any]:
@@ -47,13 +51,16 @@ class Swap(Kind):
         names = [case.name_of(one) for one in case.edited_objects]
         orders = [(a, b) for a, b in (names, names[::-1]) if " on the " not in a]
         # A name with a side comes second: `the mug on the left and the lamp` reads as if both were on the left.
+        if case.supported:
+            orders = [order for order in orders if not _PLACE.search(order[0])]
         orders = orders or [(names[0], names[1])]
-        return Wordings(
-            [
-                [sentence(f"{verb} {end.format(*order)}") for end, order in product(ends, orders)]
-                for verb, ends in product(_VERBS, _ENDS)
-            ]
-        )
+        groups = [
+            [sentence(f"{verb} {end.format(*order)}") for end, order in product(ends, orders)]
+            for verb, ends in product(_VERBS, _ENDS)
+        ]
+        if case.supported:
+            groups.append([sentence(f"make {a} and {b} {words}") for (a, b), words in product(orders, _RECIPROCAL)])
+        return Wordings(groups)
 
     def facts(self, case: Case) -> Iterator[str]:
         first, second = (case.name_of(one) for one in case.edited_objects)
@@ -67,6 +74,8 @@ class Swap(Kind):
         self, claims: Claims, case: Case, fronts: Mapping[int, float], tolerances: Tolerances
     ) -> Iterator[Clause]:
         """Whether the reference is the other one of the two objects."""
+        if claims.riders == "along":
+            yield riders_clause(case)
         if claims.relation != "none":
             return  # the relation tells which object is meant
         named = [one for one in case.edited_objects if object_clause(case, claims.object, one).outcome == "agrees"]

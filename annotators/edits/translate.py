@@ -1,6 +1,6 @@
-"""Translate: one object is moved to another place on the floor, or into another object."""
+"""Translate: one object is moved to another place on what it stands on, or onto, into or under another object."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -11,11 +11,14 @@ from ..claims import Claims
 from ..clauses.clause import Clause, Tolerances
 from ..clauses.moves import direction_clause, floor_step, length_clauses
 from ..clauses.places import place_clauses
+from ..clauses.supports import support_clauses
 from ..directions import Motion, breadth_along, motion
 from ..measure import Images, pose_error
 from ..phrases import distinct, length, number
+from ..relations import Relation
 from ..wording import Wordings, related, sentences, where
-from .kind import PLACE_CLAIMS, Fault, Kind, Limits, Words
+from .kind import ORIGIN_CLAIMS, PLACE_CLAIMS, Fault, Kind, Limits, Words
+from .standing import moved_onto, placed_on
 from .words import AFTER_VERB
 
 
@@ -30,17 +33,24 @@ class Translate(Kind):
         nouns="shift|movement|translation|displacement|relocation|repositioning",
         after_object=rf"(?:move|slide|shift){AFTER_VERB}",
     )
-    claims = PLACE_CLAIMS | {"directions", "part", "metres", "widths"}
+    claims = PLACE_CLAIMS | ORIGIN_CLAIMS | {"directions", "part", "metres", "widths"}
     places_objects = True
     verbs_of_camera = True
 
     def wordings(self, case: Case) -> Wordings:
-        """The relations that the move brings about, its direction and distance, and where in the image it ends."""
+        """The relations that the move brings about, its direction and distance, and where in the image it ends.
+
+        Of a move to another support: the two supports, and relations.
+        """
+        if case.changes_support:
+            return moved_onto(case)
         x = case.edited_name
         after = case.reached
         into = any(relation.kind == "into" for relation in after)
         verbs = ("put", "place", "move", "set") if into else ("move", "place", "put", "reposition", "relocate")
-        groups = [sentences(verbs, x, where(relation, case.names)) for relation in after]
+        groups = [sentences(_verbs(relation, verbs), x, where(relation, case.names)) for relation in after]
+        if case.supported:
+            groups += placed_on(case, verbs[:3])
         if into:
             return Wordings(groups)
         move = motion(case)
@@ -53,10 +63,12 @@ class Translate(Kind):
         return Wordings(groups, [sentences(verbs, x, move.directions), sentences(verbs, x, slight)])
 
     def facts(self, case: Case) -> Iterator[str]:
-        move = motion(case)
         left = [relation for relation in case.before if relation not in case.after]
         yield from related("before the edit it was", left, case.names)
         yield from related("after the edit it is", case.reached, case.names)
+        if case.changes_support:
+            return  # direction and distance along the floor would not say where it ends
+        move = motion(case)
         if move.directions:
             yield f"direction of the move, as the camera sees it: {move.directions[0]}"
         if move.metres:
@@ -71,6 +83,7 @@ class Translate(Kind):
             yield direction_clause(claims, case, fronts)
         yield from length_clauses(claims, case, tolerances)
         yield from place_clauses(claims, case, fronts, "target", moved=True)
+        yield from support_clauses(claims, case, "target")
 
     def unseen(self, facts: PairFacts, images: Images, limits: Limits) -> Iterator[Fault]:
         for id in facts.edit.edited:
@@ -89,6 +102,10 @@ class Translate(Kind):
 
     def edit_error(self, edit: Edit, edited: SceneObject) -> float:
         return pose_error(edit, edited, about_base=False)
+
+
+def _verbs(relation: Relation, verbs: Sequence[str]) -> Sequence[str]:
+    return ("push", "move", "put") if relation.kind in ("against", "corner") else verbs
 
 
 def _distances(move: Motion) -> list[str]:

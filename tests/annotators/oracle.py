@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from shapely.geometry import Polygon
+from shapely.geometry import Point, Polygon
 
 from spatialdata_builder.shards.geometry import F64, matrix3, matrix4, project, transform
 from spatialdata_builder.shards.schema import PairFacts, SceneObject, View
@@ -66,9 +66,63 @@ def holds(facts: PairFacts, kind: str, a: int, others: list[int], state: str) ->
             return ground[0].distance(ground[1]) < max(
                 np.ptp(np.array(g.exterior.coords), axis=0).max() for g in ground
             )
+        case "against" | "corner":
+            half = np.array(facts.room[:2]) / 2
+            low, high = np.array(footprint(subject, state).bounds).reshape(2, 2)
+            free = np.minimum(half - high, low + half)
+            return bool(free.min() < 0.06 if kind == "against" else free.max() < 0.3)
         case _:
             inside = footprint(first, state).buffer(0.01).contains(footprint(subject, state))
             return inside and pose(subject, state)[2, 3] > pose(first, state)[2, 3]
+
+
+_LEAVING = ("out from under", "from under", "out of", "off", "from")
+_PLACING = ("on top of", "onto", "on", "inside", "into", "in", "underneath", "beneath", "under", "to")
+
+
+def false_supports(facts: PairFacts, text: str, names: Mapping[str, int]) -> tuple[int, list[str]]:
+    """How many claims an instruction makes about what its object stands on, and those that its poses contradict.
+
+    Args:
+        names: ids by noun, and 0 for the floor.
+    """
+    mine = next(thing for thing in facts.objects if thing.id == facts.edit.object)
+    noun = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
+    words = "|".join((*_LEAVING, *_PLACING))
+    pattern = (
+        rf"(?<!next )(?<!close )\b({words}) (?:(?:the|a) (?:(top|middle|bottom) )?shelf of )?the ({noun})(?! of)\b"
+    )
+    found, wrong = 0, list[str]()
+    for match in re.finditer(pattern, text):
+        how, shelf, name = match.groups()
+        side = "source" if how in _LEAVING or facts.edit.kind == "remove" else "target"
+        found += 1
+        support = getattr(mine, f"{side}_support")
+        if support.object != names[name] or not _rests(facts, mine, names[name], how, side):
+            wrong.append(f"{match[0]} in {side}")
+        if shelf and {"top": support.shelves, "bottom": 1, "middle": 2}[shelf] != support.shelf:
+            wrong.append(f"{shelf} shelf")
+    if re.search(r"\bon (?:it|them)\b", text) and not any(
+        thing.source_support.object in facts.edit.edited for thing in facts.objects
+    ):
+        wrong.append("nothing stands on it")
+    return found, wrong
+
+
+def _rests(facts: PairFacts, mine: SceneObject, other: int, how: str, side: str) -> bool:
+    """Whether the poses allow that an object stands so on, in or under another one (0: the floor)."""
+    base = pose(mine, side)[2, 3]
+    if not other:
+        return bool(base == 0) and "under" not in how
+    below = next(thing for thing in facts.objects if thing.id == other)
+    low = pose(below, side)[2, 3]
+    top = low + below.size_m[2] * float(np.linalg.norm(pose(below, side)[:3, 0]))
+    x, y = pose(mine, side)[:2, 3]
+    if not footprint(below, side).buffer(0.02).contains(Point(x, y)):
+        return False
+    if "under" in how or how == "beneath":
+        return bool(abs(base - low) < 1e-6)
+    return bool(low + 1e-3 < base <= top + 0.01)
 
 
 def false_motion(facts: PairFacts, text: str) -> Iterator[str]:

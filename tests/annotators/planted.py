@@ -7,9 +7,11 @@ check under test.
 import re
 from collections.abc import Iterator
 
+import numpy as np
+
 from spatialdata_builder.shards.geometry import wrap_degrees
-from spatialdata_builder.shards.schema import PairFacts
-from tests.annotators.oracle import holds
+from spatialdata_builder.shards.schema import PairFacts, SceneObject, SupportRef
+from tests.annotators.oracle import footprint, holds
 
 _SWAPS: dict[str, tuple[tuple[str, str], ...]] = {
     "side": (("left", "right"),),
@@ -27,6 +29,7 @@ _SWAPS: dict[str, tuple[tuple[str, str], ...]] = {
         ("zoom in", "zoom out"),
         ("Zoom in", "Zoom out"),
         ("pull the camera back, farther away from the scene", "bring the camera closer to the scene"),
+        ("Pull the camera back, farther away from the scene", "Bring the camera closer to the scene"),
         ("closer to the scene", "farther away from the scene"),
         ("Camera zoom: in", "Camera zoom: out"),
     ),
@@ -71,6 +74,8 @@ def planted(facts: PairFacts, text: str) -> Iterator[tuple[str, str]]:
     yield from _swapped(facts, text)
     yield from _misnamed(facts, text)
     yield from _miscounted(facts, text)
+    if all("source_support" in thing.model_fields_set for thing in facts.objects):
+        yield from _on_another_support(facts, text)
     if facts.edit.view:
         own = facts.edit.view.removeprefix("the ").removesuffix(" view.")
         other = {"rear": "front", "left side": "right side", "right side": "left side"}.get(own, "rear")
@@ -101,6 +106,8 @@ def _swapped(facts: PairFacts, text: str) -> Iterator[tuple[str, str]]:
     edit = facts.edit
     half_turn = abs(wrap_degrees(edit.rotation_deg if edit.kind == "rotate" else edit.yaw_deg)) == 180
     for kind, pairs in _SWAPS.items():
+        if kind == "row" and re.search(r"\bup against\b|\btop of\b|\bshelf of\b", hidden):
+            continue
         if edit.kind not in _APPLIES[kind] or (half_turn and kind in ("side", "sense")):
             continue
         words = {a: b for pair in pairs for a, b in (pair, pair[::-1])}
@@ -149,3 +156,141 @@ def _miscounted(facts: PairFacts, text: str) -> Iterator[tuple[str, str]]:
         other = re.sub(pattern, lambda found, change=change: f"{change(float(found[1])):g}", hidden, count=1)
         if other != hidden:
             yield kind, re.sub(r"#(\d+)#", lambda found: names[int(found[1])], other)
+
+
+_HOW = r"on top of|onto|on|inside|into|in|underneath|beneath|out from under|from under|under|out of|off|from|to"
+_PLAIN = "table|desk|stool|chair|sofa|shelf|bench|cabinet|bed"
+_CARRIERS = f"{_PLAIN}|crate|box|bowl|ladder|barrel|suitcase|basket|book"
+"""Nouns of what carries things; of those that have things on them, not in them."""
+
+
+def _on_another_support(facts: PairFacts, text: str) -> Iterator[tuple[str, str]]:
+    """False supports, shelves, manners, walls and riders."""
+    edit = facts.edit
+    if edit.kind in ("camera", "swap"):
+        return
+    mine = next(thing for thing in facts.objects if thing.id == edit.object)
+    ends = "source_support" if edit.kind in ("remove", "rotate", "scale") else "target_support"
+    sides = ("source_support", "target_support") if edit.kind == "translate" else (ends,)
+    if mine.source_support.object == mine.target_support.object and edit.kind == "translate":
+        sides = ("target_support",)
+    for side in sides:
+        support: SupportRef = getattr(mine, side)
+        name = "floor" if support.kind == "floor" else _name(facts, support.object)
+        shelf = r"(?:(?:the|a) (?:(?:top|middle|bottom) )?shelf of )?"
+        found = (
+            re.search(rf"\b({_HOW}) ({shelf})the {re.escape(name)}(?! on the (?:left|right))\b", text) if name else None
+        )
+        if found is None:
+            continue
+        origin = side == "source_support" and edit.kind == "translate"
+        head, tail = text[: found.start()], text[found.end() :]
+        for other in _other_supports(facts, mine, side, found[1]):
+            yield ("origin" if origin else "support"), f"{head}{found[1]} the {other}{tail}"
+        word = re.search(r"top|middle|bottom", found[2])
+        if word:
+            wrong = {"top": "bottom", "middle": "top", "bottom": "top"}[word[0]]
+            yield "shelf", f"{head}{found[1]} {found[2].replace(word[0], wrong)}the {name}{tail}"
+        elif not found[2] and support.kind not in ("shelf", "floor"):
+            how = "in" if support.kind == "inside" else "under" if support.kind == "under" else "on"
+            given = {"onto": "on", "on": "on", "into": "in", "in": "in", "inside": "in", "under": "under"}.get(found[1])
+            if given == how and not origin:
+                for wrong in ("on", "in", "under"):
+                    if wrong != how:
+                        yield "exchanged", f"{head}{wrong} the {name}{tail}"
+            if origin and found[1] in ("off", "from under"):
+                yield "exchanged", f"{head}{'from under' if found[1] == 'off' else 'off'} the {name}{tail}"
+    noun = _edited(facts)
+    if edit.kind in ("translate", "insert") and facts.room:
+        verb = f"Move the {noun}" if edit.kind == "translate" else f"Add a {noun}"
+        free = _wall_gaps(facts, mine)
+        if mine.target_support.kind != "floor" or free[0] > 0.2:
+            yield "wall", f"{verb} against the wall."
+        if mine.target_support.kind != "floor" or free[1] > 0.7:
+            yield "wall", f"{verb} into the corner of the room."
+    carried = any(thing.source_support.object == mine.id for thing in facts.objects)
+    if edit.kind in ("translate", "rotate") and not carried and f"the {noun} " in text:
+        yield "riders", text.replace(f"the {noun} ", f"the {noun} with everything on it ", 1)
+
+
+def _name(facts: PairFacts, id: int) -> str:
+    return next((thing.name for thing in facts.objects if thing.id == id), "")
+
+
+def _other_supports(facts: PairFacts, mine: SceneObject, side: str, how: str) -> Iterator[str]:
+    """Names of things that the object does not stand on, in or under, not even on something that stands there."""
+    below: set[int] = set()
+    support: SupportRef = getattr(mine, side)
+    kind = support.kind
+    while support.object and support.object not in below:
+        below.add(support.object)
+        support = next(getattr(thing, side) for thing in facts.objects if thing.id == support.object)
+    names = [thing.name for thing in facts.objects]
+    state = side.removesuffix("_support")
+    for thing in facts.objects:
+        absent = not any(thing.source_box) or not any(thing.target_box)
+        unclear = names.count(thing.name) > 1 or any(
+            f" {thing.name}".endswith(f" {other.name}") or f" {other.name}".endswith(f" {thing.name}")
+            for other in facts.objects
+            if other.id != thing.id
+        )
+        if thing.id == mine.id or thing.id in below or absent or unclear:
+            continue
+        # Partly below a table, a thing on the floor may be called under it.
+        partly = footprint(mine, state).buffer(0.02).intersects(footprint(thing, state))
+        if partly and ("under" in how or "beneath" in how):
+            continue
+        if not re.search(rf"\b(?:{_PLAIN if how in ('to', 'from') else _CARRIERS})$", thing.name):
+            continue  # nobody says `from the apple`, and `from the crate` means out of it
+        if how in ("to", "from") and (
+            thing.name.startswith(("left", "right")) or re.search(rf"(?:{_PLAIN})$", mine.category)
+        ):
+            continue  # `to the left table` is not read as a place, and a chair that goes to the table stands beside it
+        yield thing.name
+    if kind not in ("floor", "under") and how in ("on", "onto", "to", "off", "from", "on top of"):
+        yield "floor"
+
+
+def _wall_gaps(facts: PairFacts, mine: SceneObject) -> tuple[float, float]:
+    """Distance of the object in the target from the nearest wall, and the larger one from two walls of a corner."""
+    low, high = np.array(footprint(mine, "target").bounds).reshape(2, 2)
+    half = np.array(facts.room[:2]) / 2
+    free = np.minimum(half - high, low + half)
+    return float(free.min()), float(free.max())
+
+
+def twins(facts: PairFacts) -> PairFacts | None:
+    """The same pair with two supports of one noun, `left table` and `right table`; None if no two are side by side."""
+    carriers = {
+        support.object
+        for thing in facts.objects
+        for support in (thing.source_support, thing.target_support)
+        if support.object and support.kind != "shelf"
+    }
+    big = [
+        thing
+        for thing in facts.objects
+        if thing.id not in facts.edit.edited
+        and thing.source_box == thing.target_box
+        and min(thing.source_visible, thing.target_visible) > 0.35
+    ]
+    for a in big:
+        for b in big:
+            if (
+                a.id in carriers
+                and a.id != b.id
+                and not any(t.category == "table" for t in facts.objects if t not in (a, b))
+            ):
+                apart = a.source_box[2] < b.source_box[0] or b.source_box[2] < a.source_box[0]
+                if not apart or a.source_support.kind != "floor" or b.source_support.kind != "floor":
+                    continue
+                first = a.source_box[0] < b.source_box[0]
+                names = {a.id: "left table" if first else "right table", b.id: "right table" if first else "left table"}
+                changed = [
+                    thing.model_copy(update={"name": names[thing.id], "category": "table"})
+                    if thing.id in names
+                    else thing
+                    for thing in facts.objects
+                ]
+                return facts.model_copy(update={"objects": changed})
+    return None

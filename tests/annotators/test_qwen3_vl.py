@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spatialdata_builder.annotators.case import Case
-from spatialdata_builder.annotators.claims import Claims
+from spatialdata_builder.annotators.claims import ROOM_RELATIONS, SUPPORT_FIELDS, Claims
 from spatialdata_builder.annotators.grounding import edit_facts
 from spatialdata_builder.annotators.phrases import bare
 from spatialdata_builder.annotators.qwen3_vl import Qwen3VLInstruction, answer_schema, parse_answer
@@ -61,6 +61,8 @@ ANSWER: dict[str, Any] = {
     "paraphrases": ["Put the red mug behind the crate.", "Place the red mug behind the crate."],
 }
 MOVED = random_facts(1, "translate")
+ASKED = [name for name in Claims.model_fields if name not in SUPPORT_FIELDS]
+"""The claims that the prompts of version 1 ask for."""
 
 
 def stage(url: str = "http://nowhere.invalid", **options: Any) -> Qwen3VLInstruction:
@@ -90,7 +92,8 @@ def test_the_columns_are_those_of_the_templates_and_the_claims():
     assert result.columns["source_caption"] == ANSWER["source_caption"]
     assert result.columns["caption"] == "A red mug stands behind a crate."
     claims = Claims.model_validate_json(str(result.columns["claims"]))
-    assert claims == Claims.model_validate({name: ANSWER[name] for name in Claims.model_fields})
+    assert claims == Claims.model_validate({name: ANSWER[name] for name in ASKED})
+    assert set(json.loads(str(result.columns["claims"]))) == set(ASKED)
 
 
 @pytest.mark.parametrize("mode", ["images", "grounded"])
@@ -101,7 +104,7 @@ def test_both_modes_show_source_then_target(mode: str):
         np.testing.assert_array_equal(shown, decode_image(members[view]))
     text = text_of(body)
     assert '"paraphrases": 2 other ways' in text and "$" not in text
-    for name in (*Claims.model_fields, "instruction", "source_caption", "target_caption"):
+    for name in (*ASKED, "instruction", "source_caption", "target_caption"):
         assert f'"{name}"' in text  # every field is explained
     drawn, _ = draw(MOVED)
     facts = edit_facts(Case(drawn, SIDE, SIDE))
@@ -109,10 +112,31 @@ def test_both_modes_show_source_then_target(mode: str):
     assert ("mug" in text.split("Answer these fields")[0]) == (mode == "grounded")
 
 
-def test_the_schema_bounds_every_answer():
-    schema = answer_schema(2)
+@pytest.mark.parametrize("mode", ["images", "grounded"])
+def test_the_prompts_of_version_2_ask_what_objects_stand_on(mode: str):
+    supports = {"support": "on", "support_object": "the table", "shelf": "none", "riders": "none"}
+    supports |= {"origin": "in", "origin_object": "the crate", "origin_shelf": "none"}
+    result, (body,) = run(
+        {**ANSWER, **supports, "relation": "corner", "references": ["the room"]}, mode=mode, prompt="v2"
+    )
+    assert isinstance(result, Row)
+    claims = Claims.model_validate_json(str(result.columns["claims"]))
+    assert {name: getattr(claims, name) for name in supports} == supports and claims.relation == "corner"
+    assert all(f'"{name}"' in text_of(body) for name in Claims.model_fields)
+
+
+def test_an_answer_to_version_1_has_the_fields_that_it_had_before():
+    properties = answer_schema(2)["properties"]
+    assert not SUPPORT_FIELDS & set(properties) and not ROOM_RELATIONS & set(properties["relation"]["enum"])
+    assert set(answer_schema(2, supports=True)["properties"]) - set(properties) == SUPPORT_FIELDS
+
+
+@pytest.mark.parametrize("supports", [False, True])
+def test_the_schema_bounds_every_answer(supports: bool):
+    schema = answer_schema(2, supports)
     jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(ANSWER, schema)
+    answer = ANSWER | {name: Claims(edit="remove").model_dump()[name] for name in SUPPORT_FIELDS if supports}
+    jsonschema.validate(answer, schema)
     assert schema["required"] == list(schema["properties"]) and schema["additionalProperties"] is False
     assert list(schema["properties"])[:2] == ["source_caption", "target_caption"]
     assert list(schema["properties"])[-2:] == ["instruction", "paraphrases"]
