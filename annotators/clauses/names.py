@@ -15,8 +15,9 @@ from ...shards.geometry import matrix4
 from ...shards.schema import SceneObject
 from ..case import Case
 from ..phrases import bare
-from ..supports import Manner, judge_support
+from ..supports import Manner
 from .clause import Clause
+from .stands import judge_support
 
 _COLOR_FAMILIES: Final[dict[str, tuple[str, ...]]] = {
     "black": ("black", "charcoal"),

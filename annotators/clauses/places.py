@@ -46,9 +46,9 @@ from ..relations import (
     inside,
     viewer_axes,
 )
-from ..supports import judge_support
 from .clause import Clause, Outcome, truth_clause
 from .names import is_name, matching_references
+from .stands import judge_support
 
 _SAID: Final = {
     "left": "left of {b}",

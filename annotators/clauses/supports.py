@@ -18,9 +18,10 @@ from ..case import Case
 from ..claims import Claims, Shelf, SupportRelation
 from ..phrases import bare
 from ..relations import StateName
-from ..supports import judge_shelf, judge_support, riders, support_of
+from ..supports import riders, support_of
 from .clause import Clause, Outcome
 from .names import is_name, matching_references
+from .stands import judge_shelf, judge_support
 
 _FLOOR: Final = frozenset({"floor", "ground", "lawn", "grass"})
 _PARTLY_BELOW: Final = 0.25

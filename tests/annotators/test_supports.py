@@ -2,11 +2,10 @@
 
 import pytest
 
+from spatialdata_builder.annotators.clauses.stands import judge_shelf, judge_support
 from spatialdata_builder.annotators.supports import (
     at,
     is_vague,
-    judge_shelf,
-    judge_support,
     manner,
     off,
     onto,
