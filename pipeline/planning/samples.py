@@ -33,6 +33,8 @@ from .scene_rows import plan_scenes
 from .supports import FILE as SUPPORTS
 from .supports import held_supports, settle_supports
 from .survey import find_assets
+from .templates import FILE as TEMPLATES
+from .templates import held_templates, settle_templates
 
 _CHECKED = 4
 """How many planned pairs, or planned models of each split, `check_source` looks for under the root."""
@@ -100,6 +102,8 @@ def _plan_scenes(
             config, store, str(planned.get("supports", "")), say, make_progress(quiet)
         )
         content["physics"] = physics
+        if templates := settle_templates(config, store, held):
+            content["templates"] = templates
     if found := settle_materials(config, store, str(planned.get("materials", "")), say):
         content["materials"] = found
     plan = write_plan(store, content, rows, unit_rows(config), config.seed, say, foreign=foreign)
@@ -167,6 +171,9 @@ def check_source(config: Config, store: LayerStore, plan: Plan) -> None:
         raise PlanDamaged(damaged_plan(store, f"{SUPPORTS} is not the table of the plan"))
     if "materials" in plan.config and table_digest(store) != plan.config["materials"]:
         raise PlanDamaged(damaged_plan(store, f"{MATERIALS} is not the table of the plan"))
+    templates = plan.config.get("templates", "")
+    if templates and held_templates(store) != templates:
+        raise PlanDamaged(damaged_plan(store, f"{TEMPLATES} is not what was planned with"))
     table = AssetTable.read(request_of(config, store).assets)
     checked = [asset for split in sorted(table.pools) for asset in table.candidates(split, 0, 0)[:_CHECKED]]
     source.check_root(config.source, checked, str(store))

@@ -35,7 +35,7 @@ def forecast_fault(scene: Scene, draft: Draft, limits: Limits) -> str | None:
     seen = [
         scene.outlook
         if state.camera == scene.camera and state.placements == scene.placements
-        else forecast(scene.objects, state.placements, state.camera, scene.resolution)
+        else forecast(scene.objects, state.placements, state.camera, scene.resolution, scene.supports)
         for state in (draft.source, draft.target)
     ]
     return judge(specify(scene, draft), seen[0], seen[1], limits)

@@ -26,11 +26,12 @@ from ..edits.proposals import TEXTURES, Rejection, generator, propose, scene_num
 from ..materials.choice import textured
 from ..materials.table import Materials
 from ..registry import get_scene_source
-from ..scenes.kinds import Furniture, furniture_categories, needs_supports
+from ..scenes.kinds import Furniture, needs_supports
 from ..scenes.naming import name_objects
 from ..scenes.physics import need_mujoco
 from ..scenes.sites import MeshOf
-from ..scenes.spec import RenderOptions, SceneOptions, SceneSpec
+from ..scenes.spec import BUILTIN, RenderOptions, SceneOptions, SceneSpec
+from ..scenes.template import Templates, planned_templates
 from ..source import ModelFiles
 from .derived import RenderedPair, between, invert
 from .facts import pair_columns
@@ -55,6 +56,7 @@ class PairRenderer:
     table: AssetTable
     files: ModelFiles
     materials: Materials
+    templates: Templates
     mesh_of: MeshOf | None = None
     """Meshes for physics; None: scenes do without."""
 
@@ -114,7 +116,8 @@ class RenderPairs(Stage):
         renderer = Renderer(self.render, threads=self.threads or math.ceil(self.cpus))
         materials = Materials.read(self.materials) if self.materials else Materials()
         mesh_of = lru_cache(_MESHES)(partial(mesh_of_asset, files)) if self.physics else None
-        return PairRenderer(renderer, AssetTable.read(self.assets), files, materials, mesh_of)
+        templates = planned_templates(self.scene.templates if self.supports else (BUILTIN,), self.assets)
+        return PairRenderer(renderer, AssetTable.read(self.assets), files, materials, templates, mesh_of)
 
     def cpu_seconds(self, model: PairRenderer) -> float:
         return model.renderer.cpu_s
@@ -211,9 +214,9 @@ class RenderPairs(Stage):
         candidates = [asset for asset in drawn if asset.uid not in broken]
         furniture = None
         if needs_supports(self.scene):
-            pieces = model.table.of_categories(sample.split, seed, scene, furniture_categories())
+            pieces = model.table.of_categories(sample.split, seed, scene, model.templates.categories)
             usable = [asset for asset in pieces if asset.uid not in broken]
-            furniture = Furniture(usable, model.table.supports_of, model.mesh_of)
+            furniture = Furniture(usable, model.table.supports_of, model.mesh_of, model.templates)
         settings = (self.scene, self.render.resolution, seed, attempt, furniture)
         if kinds := sample.spec.get("edits"):
             specs = propose_two(candidates, (kinds[0], kinds[1]), *settings)

@@ -13,15 +13,15 @@ import numpy as np
 from ...shards.geometry import F64
 from ..assets.asset import Asset
 from ..assets.carriers import AssetSupports
+from .arrangement import Furnished, outlines
 from .camera import Orbit, eye, frame
 from .footprints import Placements, footprint, heights, prism
-from .furnish import Furnished, furnish, outlines
-from .garden import Garden, sample_garden, sample_sky
+from .furnish import furnish
+from .garden import sample_sky
 from .layout import FIT_SHARE, Layer, Scene
 from .needs import Range, SceneNeeds
 from .room import (
     WALLS,
-    Opening,
     Room,
     WallName,
     dress_room,
@@ -34,8 +34,9 @@ from .rotations import free_turns
 from .silhouettes import Forecast, forecast
 from .sites import MeshOf
 from .spec import SceneObjectSpec, SceneOptions
-from .standing import holders, renumbered, riders
+from .standing import carrying, holders, renumbered, riders
 from .template import Role, Template
+from .yard import Yard, in_garden, planted, sample_yard
 
 if TYPE_CHECKING:
     import shapely
@@ -47,6 +48,8 @@ _SEEN: Final = 0.3
 """Objects of which less is forecast to be seen are left out."""
 _CAMERAS: Final = 16
 """Cameras that are tried for one room."""
+_CHOICES: Final = 2
+"""Cameras that see enough, of which the best is taken."""
 _EYE: Final[Mapping[View, Range]] = {"room": (1.3, 1.65), "near": (1.15, 1.7)}
 """Height of the eyes, meters."""
 _AZIMUTH: Final = 40.0
@@ -58,32 +61,16 @@ _FROM_OBJECT: Final = 0.25
 _ELEVATION: Final[Mapping[View, Range]] = {"room": (4.0, 35.0), "near": (12.0, 55.0)}
 _FOCAL: Final[Mapping[View, Range]] = {"room": (24.0, 34.0), "near": (32.0, 48.0)}
 """Focal length on a 32 mm wide sensor, mm."""
-_BEYOND: Final = 0.35
-"""Meters of flat ground around the objects of a garden."""
-_ORBIT: Final = 50.0
-"""Degrees to both sides of the camera from which a garden may be seen."""
-_NEIGHBORS: Final = 1.6
+_HEIGHT: Final = (1.0, 1.8)
+"""Heights at which the eyes may end up, meters."""
+_PARTLY: Final = 0.05
+"""Least share of an object that another one hides in a view with depth."""
+_NEAR_THINGS: Final = 3
+"""Fewest things on the surface in a near view."""
+_FOCUS: Final = (0.9, 0.08)
+"""Least share of the focus that is inside the frame in a view of a room, and least share of the frame that it fills."""
+_NEIGHBORS: Final = 1.2
 """Meters around the focus: what stands there belongs into a view of the room."""
-
-
-@dataclass(frozen=True)
-class Yard:
-    """The part of a garden that is furnished (`furnish.Place`): a rectangle around the origin, without walls."""
-
-    size: tuple[float, float, float]
-    paved: bool
-    openings: tuple[Opening, ...] = ()
-
-    def half(self, wall: WallName) -> float:
-        return self.size[1 if WALLS[wall][0] else 0] / 2
-
-    def windows(self) -> tuple[Opening, ...]:
-        return self.openings
-
-    @property
-    def radius(self) -> float:
-        """Of the flat ground around the origin, meters."""
-        return float(np.hypot(*self.size[:2])) / 2 + _BEYOND
 
 
 def furnish_scene(
@@ -106,12 +93,19 @@ def furnish_scene(
     """
     fault = ""
     for _ in range(_LAYOUTS):
-        room, back = _yard(rng, template) if template.kind == "garden" else _sized(rng, template)
-        found = furnish(rng, room, back, template, roles, assets, supports_of, mesh_of)
+        room, back = sample_yard(rng, template) if template.kind == "garden" else _sized(rng, template)
+        found = furnish(rng, room, back, template, roles, assets, supports_of, mesh_of, near=view == "near")
         if isinstance(found, str):
             fault = found
             continue
-        scene = _seen_scene(rng, view, found, room, back, needs, options, resolution)
+        seen_as: View = view
+        if view == "near":
+            found.surface = _laden(found)
+            if not found.surface and template.kind == "room":
+                fault = "few_things"
+                continue
+            seen_as = "near" if found.surface else "room"
+        scene = _seen_scene(rng, seen_as, found, room, back, needs, options, resolution)
         if not isinstance(scene, str):
             return scene
         fault = scene
@@ -128,56 +122,90 @@ def _seen_scene(
     options: SceneOptions,
     resolution: tuple[int, int],
 ) -> Scene | str:
-    """The scene of the first camera that sees enough, with what it sees."""
-    fault = "no_camera"
+    """The scene of the best of some cameras that see enough, with what it sees."""
+    area = resolution[0] * resolution[1]
+    best: _Look | None = None
+    enough = 0
     for _ in range(_CAMERAS):
         orbit = _camera(rng, view, found, room, back, resolution)
         if isinstance(orbit, str):
             continue
-        kept = _seen(found, orbit, resolution)
-        objects = tuple(SceneObjectSpec(id, asset, "midground") for id, asset in kept.assets.items())
-        outlook = forecast(objects, kept.placements, orbit.pose(), resolution) if objects else {}
-        fit = _editable(kept, outlook, needs, options, resolution)
-        if len(objects) < options.objects[0] or len(fit) < needs.editable:
-            fault = "nothing_to_edit"
+        kept, outlook = _seen(found, orbit, resolution)
+        if len(kept.assets) < options.objects[0]:
             continue
-        # Dressed and lit for the first camera: all edits of a scene share what the renderer has loaded.
-        dressed = garden = None
-        if isinstance(room, Yard):
-            garden = _planted(rng, room, orbit)
-            sky = sample_sky(rng, options.light.hdris)
-            daylight = float(rng.uniform(*options.light.strength))
-            light, floor = replace(sky, strength=round(daylight, 6)), garden.ground
-        else:
-            dressed = seen_from(dress_room(rng, room, outlines(kept)), [orbit.pose()])
-            outside = sample_outlook(rng, dressed.light.mood, options.light.hdris)
-            daylight = float(rng.uniform(*options.light.strength))
-            dressed = with_daylight(dressed, daylight)
-            light, floor = replace(outside, strength=round(outside.strength * daylight, 6)), dressed.floor
-        return Scene(
-            objects=_layered(objects, kept.placements, orbit),
-            placements=kept.placements,
-            floor=floor,
-            walls=(),
-            light=light,
-            orbit=orbit,
-            camera=orbit.pose(),
-            resolution=resolution,
-            outlook=outlook,
-            fit=fit,
-            seed=int(rng.integers(2**31)),
-            room=dressed,
-            garden=garden,
-            kind="garden" if garden is not None else "tabletop" if view == "near" else "room",
-            supports=kept.supports,
-        )
-    return fault
+        objects = tuple(SceneObjectSpec(id, asset, "midground") for id, asset in kept.assets.items())
+        fit = _editable(kept, outlook, needs, options, resolution)
+        if len(fit) < needs.editable or _subject_fault(view, kept, outlook, area):
+            continue
+        look = _Look(orbit, kept, objects, outlook, fit)
+        if best is None or look.score > best.score:
+            best = look
+        enough += 1
+        if enough == _CHOICES:
+            break
+    if best is None:
+        return "no_camera"
+    # Dressed and lit for this camera: all edits of a scene share what the renderer has loaded.
+    dressed = garden = None
+    if isinstance(room, Yard):
+        garden = planted(rng, room, best.orbit)
+        sky = sample_sky(rng, options.light.hdris)
+        daylight = float(rng.uniform(*options.light.strength))
+        light, floor = replace(sky, strength=round(daylight, 6)), garden.ground
+    else:
+        dressed = seen_from(dress_room(rng, room, outlines(best.found)), [best.orbit.pose()])
+        outside = sample_outlook(rng, dressed.light.mood, options.light.hdris)
+        daylight = float(rng.uniform(*options.light.strength))
+        dressed = with_daylight(dressed, daylight)
+        light, floor = replace(outside, strength=round(outside.strength * daylight, 6)), dressed.floor
+    return Scene(
+        objects=_layered(best.objects, best.found.placements, best.orbit),
+        placements=best.found.placements,
+        floor=floor,
+        walls=(),
+        light=light,
+        orbit=best.orbit,
+        camera=best.orbit.pose(),
+        resolution=resolution,
+        outlook=best.outlook,
+        fit=best.fit,
+        seed=int(rng.integers(2**31)),
+        room=dressed,
+        garden=garden,
+        kind="garden" if garden is not None else "tabletop" if view == "near" else "room",
+        supports=best.found.supports,
+    )
 
 
-def _planted(rng: np.random.Generator, yard: Yard, orbit: Orbit) -> Garden:
-    """The garden around a yard."""
-    poses = [orbit.turned(turn, 0.0, 1.0).pose() for turn in (0.0, -_ORBIT, _ORBIT)]
-    return sample_garden(rng, [(0.0, 0.0, yard.radius)], poses, yard.size[:2] if yard.paved else None)
+@dataclass(frozen=True)
+class _Look:
+    """A camera, and what it sees."""
+
+    orbit: Orbit
+    found: Furnished
+    objects: tuple[SceneObjectSpec, ...]
+    outlook: dict[int, Forecast]
+    fit: tuple[int, ...]
+
+    @property
+    def score(self) -> float:
+        """More for a view that has depth, shows more objects, and more that can be edited."""
+        depth = overlaps(self.outlook, self.found.placements)
+        return 1.0 * depth + 0.3 * min(len(self.fit), 5) + 0.1 * len(self.objects)
+
+
+def overlaps(outlook: Mapping[int, Forecast], placements: Placements) -> bool:
+    """Whether some object is partly hidden by one that it does not carry."""
+    carriers = carrying(placements)
+    return any(seen.own_px and seen.visible < 1 - _PARTLY for id, seen in outlook.items() if id not in carriers)
+
+
+def _subject_fault(view: View, found: Furnished, outlook: Mapping[int, Forecast], area: int) -> bool:
+    """Whether a view of a room cuts off its focus or shows it too small, or a near view shows too few things."""
+    if view == "near":
+        return len(_things_on(found.surface, found.placements)) < _NEAR_THINGS
+    seen = outlook.get(found.focus)
+    return seen is None or seen.in_frame < _FOCUS[0] or seen.own_px < _FOCUS[1] * area
 
 
 def free_floor(scene: Scene) -> "shapely.Polygon":
@@ -192,8 +220,9 @@ def free_floor(scene: Scene) -> "shapely.Polygon":
     return shapely.box(-width / 2, -depth / 2, width / 2, depth / 2)
 
 
-def _seen(found: Furnished, orbit: Orbit, resolution: tuple[int, int]) -> Furnished:
-    """What a camera sees, numbered from 1. What it does not see, or little of, is left out, unless it carries what is.
+def _seen(found: Furnished, orbit: Orbit, resolution: tuple[int, int]) -> tuple[Furnished, dict[int, Forecast]]:
+    """What a camera sees, numbered from 1, with its forecast. What it does not see, or little of, is left out, unless
+    it carries what is.
 
     So names and relations never count an object that the viewer does not see.
     """
@@ -201,10 +230,11 @@ def _seen(found: Furnished, orbit: Orbit, resolution: tuple[int, int]) -> Furnis
     while True:
         ids = [id for id in found.assets if id not in gone]
         if not ids:
-            return Furnished()
+            return Furnished(), {}
         objects = [SceneObjectSpec(id, found.assets[id], "midground") for id in ids]
         placements = {id: found.placements[id] for id in ids}
-        outlook = forecast(objects, placements, orbit.pose(), resolution)
+        supports = {id: found.supports[id] for id in ids if id in found.supports}
+        outlook = forecast(objects, placements, orbit.pose(), resolution, supports)
         seen = {id for id, look in outlook.items() if look.visible * look.in_frame >= _SEEN}
         unseen = set(ids) - seen - holders(seen, placements)
         if not unseen:
@@ -212,12 +242,26 @@ def _seen(found: Furnished, orbit: Orbit, resolution: tuple[int, int]) -> Furnis
         gone |= unseen
     new = {id: index + 1 for index, id in enumerate(ids)}
     moved = {new[id]: renumbered(place, new) for id, place in placements.items()}
-    return Furnished(
+    kept = Furnished(
         {new[id]: found.assets[id] for id in ids},
         {id: moved[id] for id in sorted(moved)},
-        {new[id]: found.supports[id] for id in ids if id in found.supports},
+        {new[id]: one for id, one in supports.items()},
         new.get(found.focus, 0),
+        new.get(found.surface, 0),
     )
+    return kept, {new[id]: outlook[id] for id in ids}
+
+
+def _laden(found: Furnished) -> int:
+    """The object for a near view: the template's, else that which carries most; 0 if none carries enough."""
+    counts = {id: len(_things_on(id, found.placements)) for id in {found.surface, *carrying(found.placements)}}
+    chosen = max(counts, key=lambda id: (id == found.surface and counts[id] >= _NEAR_THINGS, counts[id], -id))
+    return chosen if counts[chosen] >= _NEAR_THINGS else 0
+
+
+def _things_on(identity: int, placements: Placements) -> list[int]:
+    """Ids of what stands on or in an object, directly or not, but not under it."""
+    return sorted(id for id in riders(identity, placements) if placements[id].z > placements[identity].z)
 
 
 def inside_room(room: Room, point: F64, margin: float) -> bool:
@@ -231,29 +275,10 @@ def eye_fault(scene: Scene, placements: Placements, position: F64) -> str | None
         inside_room(scene.room, position, _FROM_WALL) and 0.2 <= position[2] <= scene.room.size[2] - _FROM_WALL
     ):
         return "behind_wall"
-    if scene.garden is not None and not _in_garden(scene.garden, position):
+    if scene.garden is not None and not in_garden(scene.garden, position):
         return "behind_wall"
     assets = {placed.id: placed.asset for placed in scene.objects}
     return "camera_too_near" if _touches(assets, placements, position) else None
-
-
-def _in_garden(garden: Garden, position: F64) -> bool:
-    """Whether a camera is above the ground, on the side of the fence or hedge where the objects are."""
-    if position[2] < 0.2:
-        return False
-    if (border := garden.border) is None:
-        return True
-    across = np.deg2rad(border.yaw_deg + 90.0)
-    normal = np.array([np.cos(across), np.sin(across)])
-    line = np.array([border.x, border.y]) @ normal
-    here, there = (float(np.array(point) @ normal - line) for point in (position[:2], garden.pads[0][:2]))
-    return here * there > 0 and abs(here) > 0.6
-
-
-def _yard(rng: np.random.Generator, template: Template) -> tuple[Yard, WallName]:
-    """A yard, and the side of it that the camera looks at."""
-    width, depth, height = (round(float(rng.uniform(*side)), 3) for side in template.size)
-    return Yard((width, depth, height), template.ground == "paving"), tuple(WALLS)[int(rng.integers(4))]
 
 
 def _sized(rng: np.random.Generator, template: Template) -> tuple[Room, WallName]:
@@ -285,14 +310,14 @@ def _camera(
     offset = (float(rng.uniform(-0.05, 0.05)), float(rng.uniform(-0.05, 0.04)))
     elevation = float(rng.uniform(*_ELEVATION[view]))
     # The elevation follows from the height of the eyes and the distance, which follows from the framing.
-    for _ in range(4):
+    for _ in range(2):
         orbit = frame(points, azimuth, elevation, focal, resolution, fill, offset)
         rise = float(np.clip((max(height, target[2] + 0.1) - orbit.pivot[2]) / orbit.distance, 0.0, 0.9))
         elevation = float(np.clip(np.rad2deg(np.arcsin(rise)), *_ELEVATION[view]))
     orbit = frame(points, azimuth, elevation, focal, resolution, fill, offset)
     position = eye(orbit.pose())
     inside = isinstance(room, Yard) or inside_room(room, position, _FROM_WALL)
-    if not inside or not 0.6 <= position[2] <= room.size[2] - 0.3:
+    if not inside or not _HEIGHT[0] <= position[2] <= _HEIGHT[1]:
         return "outside"
     return "touches" if _touches(found.assets, found.placements, position) else orbit
 
@@ -311,9 +336,10 @@ def _touches(assets: Mapping[int, Asset], placements: Placements, position: F64)
 
 def _subject(found: Furnished, view: View) -> F64:
     """Points (n, 3) that the camera frames."""
-    on_it = sorted(riders(found.focus, found.placements))
-    focus = prism(found.assets[found.focus], found.placements[found.focus])
-    if view == "near" and on_it:
+    chosen = found.surface if view == "near" else found.focus
+    on_it = _things_on(chosen, found.placements)
+    focus = prism(found.assets[chosen], found.placements[chosen])
+    if view == "near":
         # What stands there, and the surface around it.
         points = [prism(found.assets[id], found.placements[id]).reshape(-1, 3) for id in on_it]
         return np.concatenate([*points, 0.5 * (focus[1] + np.concatenate(points).mean(axis=0))])

@@ -175,7 +175,8 @@ def _path(rng: np.random.Generator, pads: Sequence[Pad], middle: F64, away: F64,
     right = np.array([away[1], -away[0]])
     for _ in range(16):
         width = float(rng.uniform(0.5, 1.1))
-        lean, side = rng.uniform(-1.0, 1.0), rng.choice([-1.0, 1.0]) * rng.uniform(0.3, 1.4) * max(reach, 1.5)
+        wide = max(reach, 1.5, *(pad[2] for pad in pads))
+        lean, side = rng.uniform(-1.0, 1.0), rng.choice([-1.0, 1.0]) * rng.uniform(0.3, 1.4) * wide
         along = away * np.cos(lean) + right * np.sin(lean)
         across = np.array([along[1], -along[0]])
         start, bend = middle + across * side, rng.uniform(-0.8, 0.8)

@@ -4,19 +4,20 @@ Invariant: a scene depends on its arguments only. A build with open scenes only 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
 
 from ..assets.asset import Asset
 from ..assets.carriers import AssetSupports
+from .furnish import impossible
 from .furnished import furnish_scene
 from .layout import Scene, compose
 from .needs import SceneNeeds
 from .sites import MeshOf
 from .spec import SceneKind, SceneOptions
-from .template import Template, read_roles, read_templates
+from .template import Template, Templates, builtin_templates
 
 _NEAR_IN_GARDEN: Final = 0.35
 """Fraction of the scenes in gardens that are seen near what stands on the focus of the template."""
@@ -32,6 +33,7 @@ class Furniture:
     """Supports of a model, by uid."""
     mesh_of: MeshOf | None = None
     """Meshes of models, for physics; None: scenes do without."""
+    templates: Templates = field(default_factory=builtin_templates)
 
 
 def draw_kind(rng: np.random.Generator, options: SceneOptions) -> SceneKind:
@@ -46,11 +48,6 @@ def draw_kind(rng: np.random.Generator, options: SceneOptions) -> SceneKind:
 def needs_supports(options: SceneOptions) -> bool:
     """Whether some scenes put objects on others."""
     return set(options.kinds) != {"open"}
-
-
-def furniture_categories() -> frozenset[str]:
-    """Categories that some role of the templates names."""
-    return frozenset(name for role in read_roles().values() for name in role.is_)
 
 
 def compose_scene(
@@ -75,28 +72,20 @@ def compose_scene(
         case "room" | "tabletop" | "garden":
             if furniture is None:
                 raise ValueError(f"a scene of kind {kind} needs furniture")
-            template = _draw_template(rng, furniture.assets, "garden" if kind == "garden" else "room")
+            template = _draw_template(rng, furniture, "garden" if kind == "garden" else "room")
             if template is None:
                 return "no_template_fits_models"
             near = kind == "tabletop" or (kind == "garden" and bool(rng.random() < _NEAR_IN_GARDEN))
             view = "near" if near else "room"
+            roles = furniture.templates.roles
             arguments = (furniture.assets, furniture.supports_of, furniture.mesh_of, needs, options, resolution)
-            return furnish_scene(rng, view, template, read_roles(), *arguments)
+            return furnish_scene(rng, view, template, roles, *arguments)
 
 
-def _draw_template(
-    rng: np.random.Generator, assets: Sequence[Asset], kind: Literal["room", "garden"]
-) -> Template | None:
+def _draw_template(rng: np.random.Generator, furniture: Furniture, kind: Literal["room", "garden"]) -> Template | None:
     """A template of a kind whose needed items the models can play; None if there is none."""
-    roles = read_roles()
-    usable = [
-        template
-        for template in read_templates().values()
-        if template.kind == kind
-        and all(
-            any(roles[item.role].fits(asset.category, asset.size_m) for asset in assets)
-            for item in template.items
-            if item.needed
-        )
-    ]
-    return usable[int(rng.integers(len(usable)))] if usable else None
+    rooms = [template for template in furniture.templates.rooms.values() if template.kind == kind]
+    for number in rng.permutation(len(rooms)).tolist():
+        if not impossible(rooms[number], furniture.templates.roles, furniture.assets, furniture.supports_of):
+            return rooms[number]
+    return None

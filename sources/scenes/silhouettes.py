@@ -1,9 +1,11 @@
 """Forecast of the visibility of a scene's objects from prisms (footprint times height), before anything is rendered.
 
-A prism contains its object, so areas and occlusion are overestimated. The forecast is used for proposals; the
-renderer's ray casting decides.
+A prism contains its object, so areas and occlusion are overestimated. What stands on a covered shelf, in a container or
+under a table is seen through the openings of the prism that its support tells of, and through those of a table one sees
+what is behind it. The forecast is used for proposals; the renderer's ray casting decides.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +13,21 @@ from numpy.typing import NDArray
 
 from ...shards.geometry import F64, matrix3, matrix4, project
 from ..assets.asset import Asset
+from ..assets.supports import Side, Support
 from .camera import eye
-from .footprints import Objects, Placements, container_of, footprint, heights, opening, prism
-from .spec import CameraPose, Placement
+from .footprints import Objects, Placements, container_of, footprint, heights, opening, pose_of, prism
+from .spec import CameraPose, Placement, Standing
 
 _ROWS = 64
 """Rows of the grid on which occlusion is counted."""
 _CORNERS = 24
+_RIM_SLOPE = 0.6
+"""Meters by which a container widens from its floor to its rim, per meter of height."""
+_BACK = (0.85, 0.015)
+"""What stands lower than this fraction of its carrier's height may have a back or arms around it: these are opposite to
+the side to which the surface is off the middle by at least so many meters."""
+_AXES: Mapping[Side, tuple[int, int]] = {"+x": (0, 1), "-x": (0, -1), "+y": (1, 1), "-y": (1, -1)}
+"""Axis and sign of each side of a model."""
 Mask = NDArray[np.bool_]
 
 
@@ -38,16 +48,24 @@ _UNSEEN = Forecast(0.0, 0.0, 0.0, (0, 0, 0, 0))
 
 
 def forecast(
-    objects: Objects, placements: Placements, camera: CameraPose, resolution: tuple[int, int]
+    objects: Objects,
+    placements: Placements,
+    camera: CameraPose,
+    resolution: tuple[int, int],
+    supports: Mapping[int, Sequence[Support]] | None = None,
 ) -> dict[int, Forecast]:
-    """Forecast of every object of one state, by id; zeros for objects that are absent or reach behind the camera."""
+    """Forecast of every object of one state, by id; zeros for objects that are absent or reach behind the camera.
+
+    Args:
+        supports: those of each object that `Placement.standing` counts (`layout.Scene.supports`).
+    """
     present = [placed for placed in objects if placements[placed.id].present]
     pixels, depths = _project_prisms([prism(placed.asset, placements[placed.id]) for placed in present], camera)
     rows = (np.arange(-_ROWS // 2, 3 * _ROWS // 2) + 0.5) / _ROWS * resolution[1]
     left, right = _spans(_edges(pixels), rows)
     framed = (rows > 0) & (rows < resolution[1])
     masks = _masks(left[:, framed], right[:, framed], resolution)
-    hidden = _hidden(present, placements, camera, masks, rows[framed], resolution)
+    hidden = _Hiding(present, placements, camera, rows[framed], resolution, supports or {}).hidden(masks)
     result = dict.fromkeys(placements, _UNSEEN)
     for index, placed in enumerate(present):
         if depths[index].min() <= 1e-6:
@@ -97,31 +115,125 @@ def _masks(left: F64, right: F64, resolution: tuple[int, int]) -> Mask:
     return (left[..., None] <= columns) & (columns <= right[..., None])
 
 
-def _hidden(
-    present: Objects,
-    placements: Placements,
-    camera: CameraPose,
-    masks: Mask,
-    rows: F64,
-    resolution: tuple[int, int],
-) -> Mask:
-    """Cells (O, rows, columns) of each object that another object hides."""
-    hidden = np.zeros_like(masks)
-    index = {placed.id: i for i, placed in enumerate(present)}
-    front = _in_front(present, placements, camera)
-    for i, placed in enumerate(present):
-        container = container_of(placed.id, present, placements)
-        if container:
-            j = index[container]
-            edges = _opening_edges(present[j].asset, placements[container], camera)
-            within = _masks(*_spans(edges, rows), resolution)[0]
-            # Through the opening the guest is visible; elsewhere the container hides it.
-            hidden[i] |= masks[j] & ~within
+class _Hiding:
+    """Which objects hide which, cell by cell, in one state."""
+
+    def __init__(
+        self,
+        present: Objects,
+        placements: Placements,
+        camera: CameraPose,
+        rows: F64,
+        resolution: tuple[int, int],
+        supports: Mapping[int, Sequence[Support]],
+    ) -> None:
+        self._present, self._placements, self._camera = present, placements, camera
+        self._rows, self._resolution, self._supports = rows, resolution, supports
+        self._index = {placed.id: i for i, placed in enumerate(present)}
+
+    def hidden(self, masks: Mask) -> Mask:
+        """Cells (O, rows, columns) of each object that another object hides; `masks`: those that it covers."""
+        hidden = np.zeros_like(masks)
+        front = _in_front(self._present, self._placements, self._camera)
+        for i, placed in enumerate(self._present):
+            container = container_of(placed.id, self._present, self._placements)
+            if self._placements[placed.id].standing is None and container:
+                j = self._index[container]
+                within = self._mask(_opening(self._present[j].asset, self._placements[container]))
+                # Through the opening the guest is visible; elsewhere the container hides it.
+                hidden[i] |= masks[j] & ~within
+                hidden[j] |= masks[i] & within
+                front[[i, j], [j, i]] = False
+            for standing in self._ways_down(placed.id):
+                self._hide_in_carrier(i, standing, masks, hidden, front)
+        solid = masks.copy()
+        for j, placed in enumerate(self._present):
+            for support in self._supports.get(placed.id, ()):
+                if support.kind == "under":
+                    solid[j] &= ~self._through(support, placed.asset, self._placements[placed.id])
+        for i in range(len(self._present)):
+            hidden[i] |= solid[front[:, i]].any(axis=0)
+        return hidden
+
+    def _ways_down(self, identity: int) -> list[Standing]:
+        """What an object stands on, what that stands on, and so on, as far as supports and objects are known."""
+        found: list[Standing] = []
+        standing = self._placements[identity].standing
+        while standing and standing.object in self._index and standing.object in self._supports:
+            found.append(standing)
+            standing = self._placements[standing.object].standing
+        return found
+
+    def _hide_in_carrier(self, i: int, standing: Standing, masks: Mask, hidden: Mask, front: Mask) -> None:
+        """Let the carrier hide object i, on or in or under it, where it has no opening; and object i the carrier."""
+        j = self._index[standing.object]
+        support = self._supports[standing.object][standing.support]
+        base, asset = self._placements[standing.object], self._present[j].asset
+        front[[i, j], [j, i]] = False
+        if support.kind == "top" or support.kind == "soft":
+            if self._before_back(support, base, asset):
+                front[i, j] = True
+            else:
+                hidden[i] |= masks[j]
+            return
+        if support.kind == "inside":
+            within = self._mask(_mouth(support, asset, base))
+        else:
+            within = self._open(support, asset, base, near=True)
+        hidden[i] |= masks[j] & ~within
+        if support.kind != "under":  # below a table there is nothing of it to hide
             hidden[j] |= masks[i] & within
-            front[[i, j], [j, i]] = False
-    for i in range(len(present)):
-        hidden[i] |= masks[front[:, i]].any(axis=0)
-    return hidden
+
+    def _before_back(self, support: Support, base: Placement, asset: Asset) -> bool:
+        """Whether what stands on a surface is not behind a back, as on a chair that is seen from behind."""
+        if support.z > _BACK[0] * asset.size_m[2]:
+            return True
+        middle = np.array(support.shape().centroid.coords[0])
+        if np.abs(middle).max() < _BACK[1]:
+            return True
+        axis = int(np.abs(middle).argmax())
+        facing = np.zeros(2)
+        facing[axis] = np.sign(middle[axis])
+        pose = pose_of(base)
+        towards = eye(self._camera)[:2] - pose[:2, 3]
+        return bool(towards @ pose[:2, :2] @ facing > 0)
+
+    def _through(self, support: Support, asset: Asset, base: Placement) -> Mask:
+        """Cells in which one sees what is behind a table, below its top: in at one open side and out at another."""
+        return self._open(support, asset, base, near=True) & self._open(support, asset, base, near=False)
+
+    def _open(self, support: Support, asset: Asset, base: Placement, near: bool) -> Mask:
+        """Cells of the open sides of the space above a support, of those that face the camera or those that do not."""
+        found = np.zeros(self._shape(), np.bool_)
+        inner = np.array(support.polygon[0])
+        low = np.array([*inner.min(axis=0), support.z])
+        high = np.array([*inner.max(axis=0), min(support.z + support.clearance, asset.size_m[2])])
+        hull = np.array(asset.footprint)
+        pose = pose_of(base)
+        position = np.linalg.solve(pose, np.append(eye(self._camera), 1.0))[:3]
+        for side in support.open_sides:
+            axis, sign = _AXES[side]
+            plane = hull[:, axis].max() if sign > 0 else hull[:, axis].min()
+            if (sign * (position[axis] - plane) > 0) != near:
+                continue
+            other = 1 - axis
+            corners = np.empty((4, 3))
+            corners[:, axis] = plane
+            corners[:, other] = [low[other], high[other], high[other], low[other]]
+            corners[:, 2] = [low[2], low[2], high[2], high[2]]
+            found |= self._mask(corners @ pose[:3, :3].T + pose[:3, 3])
+        return found
+
+    def _shape(self) -> tuple[int, int]:
+        return len(self._rows), max(1, round(_ROWS * self._resolution[0] / self._resolution[1]))
+
+    def _mask(self, outline: F64) -> Mask:
+        """Cells (rows, columns) inside a convex outline (N, 3), world meters; none if it reaches behind the camera."""
+        pixels, depth = project(outline, matrix3(self._camera.K), matrix4(self._camera.world_from_camera))
+        if depth.min() <= 1e-6:
+            return np.zeros(self._shape(), np.bool_)
+        edges = np.stack([pixels, np.roll(pixels, -1, axis=0)], axis=1)[None]
+        return _masks(*_spans(edges, self._rows), self._resolution)[0]
 
 
 def _in_front(present: Objects, placements: Placements, camera: CameraPose) -> Mask:
@@ -177,12 +289,21 @@ def _order_stacks(
         front[j, i] = not front[i, j]
 
 
-def _opening_edges(asset: Asset, placement: Placement, camera: CameraPose) -> F64:
-    """Projected outline (1, N, 2, 2) of a container's opening at the height of its rim."""
+def _opening(asset: Asset, placement: Placement) -> F64:
+    """Outline (N, 3) of a box-like container's opening at the height of its rim, world meters."""
     outline = opening(asset, placement)
-    rim = np.column_stack([outline, np.full(len(outline), placement.z + asset.size_m[2] * placement.scale)])
-    pixels, _ = project(rim, matrix3(camera.K), matrix4(camera.world_from_camera))
-    return np.stack([pixels, np.roll(pixels, -1, axis=0)], axis=1)[None]
+    return np.column_stack([outline, np.full(len(outline), placement.z + asset.size_m[2] * placement.scale)])
+
+
+def _mouth(support: Support, asset: Asset, base: Placement) -> F64:
+    """Outline (N, 3) of the opening above a support of kind `inside`, at the height of its rim, world meters."""
+    import shapely
+
+    inner = shapely.convex_hull(support.shape()).buffer(_RIM_SLOPE * support.rim)
+    shape = shapely.convex_hull(inner.intersection(shapely.Polygon(asset.footprint)))
+    points = shapely.get_coordinates(shape)[:-1]
+    pose = pose_of(base)
+    return np.column_stack([points, np.full(len(points), support.z + support.rim)]) @ pose[:3, :3].T + pose[:3, 3]
 
 
 def _box(pixels: F64, resolution: tuple[int, int]) -> tuple[int, int, int, int]:

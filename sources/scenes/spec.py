@@ -8,7 +8,7 @@ decimals when they are created, so that they do not depend on the last bit of a 
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -20,6 +20,8 @@ from .room import Room
 from .values import OWN_HDRIS, CameraPose, Light, Surface, TexturedSurface
 
 SceneKind = Literal["open", "room", "tabletop", "garden"]
+BUILTIN: Final = "builtin"
+"""Name of the project's own templates in `SceneOptions.templates`."""
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -190,6 +192,11 @@ def _switch(given: Any) -> Any:
     return ("on" if given else "off") if isinstance(given, bool) else given
 
 
+def _several(given: Any) -> Any:
+    """One text is a list of one."""
+    return (given,) if isinstance(given, str) else given
+
+
 def _each_within(low: int, high: int) -> Callable[[tuple[int, int]], tuple[int, int]]:
     def check(given: tuple[int, int]) -> tuple[int, int]:
         if not all(low <= value <= high for value in given):
@@ -259,6 +266,13 @@ class SceneOptions(Options):
         description="things that lean, lie or are in a heap in furnished rooms, by MuJoCo (extra `physics`); a build "
         "resolves auto once, to on where MuJoCo is installed",
         json_schema_extra={"fingerprint": "if changed"},
+    )
+    templates: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
+        default=(BUILTIN,),
+        min_length=1,
+        description="of furnished rooms: folders of templates (*.yaml, perhaps roles.yaml), or builtin for the "
+        "project's own; of several templates with one name the last counts. The plan keeps their contents",
+        json_schema_extra={"fingerprint": False},
     )
     objects: Annotated[tuple[int, int], AfterValidator(_from_to(2, 8))] = Field(
         default=(2, 6), description="fewest and most objects in a scene; at least 2, or `remove` would leave nothing"

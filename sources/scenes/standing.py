@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 APART: Final = 0.01
 """Meters between two objects on one support."""
-_ABOVE: Final = 0.02
+ABOVE: Final = 0.02
 """Meters of free height above an object on a covered support."""
 _BOARD: Final = 0.05
 """Meters: shelves of one object that differ less in height are parts of one board."""
@@ -122,7 +122,7 @@ def standing_fault(
     outline = shapely.Polygon(footprint(assets[identity], place))
     if not region(support, base).contains(outline):
         return "beyond_support"
-    if place.scale * assets[identity].size_m[2] + _ABOVE > base.scale * support.clearance:
+    if place.scale * assets[identity].size_m[2] + ABOVE > base.scale * support.clearance:
         return "too_high_for_support"
     others = [
         shapely.Polygon(footprint(assets[id], other))

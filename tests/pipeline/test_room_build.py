@@ -61,6 +61,8 @@ def test_samples_are_accepted_and_only_the_edited_object_changes(out: Path):
                 if on.kind in ("", "floor"):
                     assert on.object == 0
                     assert on.kind == "" or pose[11] == 0
+                elif on.kind == "under":
+                    assert pose[11] == 0
                 else:
                     base = by_id[on.object]
                     assert base.source_pose[11] < pose[11] <= base.source_pose[11] + base.size_m[2] + 0.001

@@ -14,7 +14,7 @@ from spatialdata_builder.sources.scenes.kinds import compose_scene
 from spatialdata_builder.sources.scenes.layout import Scene
 from spatialdata_builder.sources.scenes.needs import SceneNeeds
 from spatialdata_builder.sources.scenes.spec import SceneOptions, SceneSpec
-from spatialdata_builder.sources.scenes.template import FOLDER, ROLES, read_templates
+from spatialdata_builder.sources.scenes.template import read_templates
 from tests.sources.furniture import furniture
 
 pytestmark = pytest.mark.slow
@@ -104,10 +104,9 @@ def test_equal_seeds_give_equal_gardens():
 
 
 def test_a_garden_has_no_walls(tmp_path):
-    (tmp_path / ROLES).write_text((FOLDER / ROLES).read_text())
     (tmp_path / "park.yaml").write_text(
         "kind: garden\nsize: [[3, 4], [3, 4], [2.6, 2.8]]\nfocus: seat\n"
         "items: [{name: seat, role: garden seat, place: against wall, needed: true}]\n"
     )
     with pytest.raises(BadInput, match=r"park.yaml.*a garden has no walls"):
-        read_templates(tmp_path)
+        read_templates([str(tmp_path)])

@@ -31,7 +31,7 @@ from spatialdata_builder.sources.scenes.spec import (
     to_json,
 )
 from spatialdata_builder.sources.scenes.standing import carrying, renumbered, riders
-from spatialdata_builder.sources.scenes.template import Template, read_roles
+from spatialdata_builder.sources.scenes.template import Template, builtin_templates
 from tests.sources.furniture import furniture, mesh_of, with_physics
 
 pytestmark = pytest.mark.slow
@@ -55,7 +55,9 @@ WIDTHS = (256, 256)
 def room(seed: int, physics: bool = True) -> Furnished:
     rng = generator(seed)
     made = with_physics(4) if physics else furniture(4)
-    found = furnish(rng, sample_room(rng, SIZE), "+y", ROOM, read_roles(), made.assets, made.supports_of, made.mesh_of)
+    found = furnish(
+        rng, sample_room(rng, SIZE), "+y", ROOM, builtin_templates().roles, made.assets, made.supports_of, made.mesh_of
+    )
     assert isinstance(found, Furnished)
     return found
 
