@@ -12,7 +12,7 @@ import numpy as np
 
 from ...shards.geometry import F64
 from ..assets.asset import Asset
-from ..assets.carriers import AssetSupports
+from ..assets.carriers import AssetSupports, role
 from .arrangement import Furnished, outlines
 from .camera import Orbit, eye, frame
 from .footprints import Placements, footprint, heights, prism
@@ -135,7 +135,7 @@ def _seen_scene(
             continue
         objects = tuple(SceneObjectSpec(id, asset, "midground") for id, asset in kept.assets.items())
         fit = _editable(kept, outlook, needs, options, resolution)
-        if len(fit) < needs.editable or _subject_fault(view, kept, outlook, area):
+        if len(fit) < needs.editable or _subject_fault(view, room, kept, outlook, area):
             continue
         look = _Look(orbit, kept, objects, outlook, fit)
         if best is None or look.score > best.score:
@@ -200,11 +200,19 @@ def overlaps(outlook: Mapping[int, Forecast], placements: Placements) -> bool:
     return any(seen.own_px and seen.visible < 1 - _PARTLY for id, seen in outlook.items() if id not in carriers)
 
 
-def _subject_fault(view: View, found: Furnished, outlook: Mapping[int, Forecast], area: int) -> bool:
-    """Whether a view of a room cuts off its focus or shows it too small, or a near view shows too few things."""
+def _subject_fault(view: View, room: Room | Yard, found: Furnished, outlook: Mapping[int, Forecast], area: int) -> bool:
+    """Whether a view of a room cuts off its focus, shows it too small or, of a table, empty; or a near view shows too
+    few things."""
     if view == "near":
         return len(_things_on(found.surface, found.placements)) < _NEAR_THINGS
     seen = outlook.get(found.focus)
+    is_table = (
+        isinstance(room, Room)
+        and found.focus in found.supports
+        and role(found.assets[found.focus].category) == "surface"
+    )
+    if is_table and not _things_on(found.focus, found.placements):
+        return True
     return seen is None or seen.in_frame < _FOCUS[0] or seen.own_px < _FOCUS[1] * area
 
 
