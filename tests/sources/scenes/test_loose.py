@@ -150,7 +150,8 @@ def test_who_holds_whom_is_read_from_the_result():
             assert place.settled.on_support or place.settled.held_by
             if place.settled.on_support:
                 under = floor() if place.standing is None else world_mesh(found, place.standing.object)
-                assert clearances(world_mesh(found, identity), under).min() < 0.002
+                # 2 mm, and what the sampled points miss of the lowest one.
+                assert clearances(world_mesh(found, identity), under).min() < 0.0025
 
 
 def test_fruit_is_in_the_bowl():
