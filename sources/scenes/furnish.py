@@ -66,7 +66,7 @@ class Furnished:
     assets: dict[int, Asset] = field(default_factory=dict[int, Asset])
     placements: dict[int, Placement] = field(default_factory=dict[int, Placement])
     supports: dict[int, tuple[Support, ...]] = field(default_factory=dict[int, tuple[Support, ...]])
-    """Of each object, those that things may stand on."""
+    """Of each object that has any."""
     focus: int = 0
     """Id of the object that the camera looks at."""
 
@@ -217,7 +217,8 @@ class _Furnisher:
                 item.pose, things, share * np.array(self._room.size[:2]), self._inside.difference(taken)
             )
         base, supports = self.found.placements[other], self.found.supports.get(other, ())
-        usable = [(index, one) for index, one in enumerate(supports) if base.z + one.z < _HIGHEST]
+        surfaces = self._surfaces(self.found.assets[other])
+        usable = [(index, one) for index, one in enumerate(supports) if one in surfaces and base.z + one.z < _HIGHEST]
         # In a container there is one place.
         inside = [one for one in usable if one[1].kind == "inside"]
         usable = inside if item.pose == "heap" and inside else [one for one in usable if one[1].kind != "inside"]
@@ -234,9 +235,9 @@ class _Furnisher:
         identity = len(self.found.assets) + 1
         self.found.assets[identity] = asset
         self.found.placements[identity] = placement
-        surfaces = self._surfaces(asset)
-        if surfaces and not placement.settled:
-            self.found.supports[identity] = surfaces
+        supports = self._supports_of(asset.uid).supports
+        if supports and not placement.settled:
+            self.found.supports[identity] = supports
         if placement.standing is None:
             self._floor[identity] = shapely.Polygon(footprint(asset, placement))
         self._used.add(asset.model or asset.uid)
