@@ -44,8 +44,10 @@ class Insert(EditRules):
 
 
 def _places(rng: np.random.Generator, scene: Scene, identity: int, first: bool) -> Iterator[Spot]:
-    """Places for the inserted object. With `first`, the first one is that of the layout (in furnished scenes often), the
-    only one of what lies, leans or is in a heap; of others there is no end."""
+    """Places for the inserted object. With `first`, the first one is that of the layout, in furnished scenes often.
+
+    Of what lies, leans or is in a heap, it is the only one; of others there is no end.
+    """
     settled = scene.placements[identity].settled is not None
     if first and (settled or not scene.furnished or rng.random() < _LAYOUT_SHARE):
         yield Spot(scene.placements[identity])

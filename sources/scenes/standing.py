@@ -182,8 +182,8 @@ def standing_fault(
 ) -> str | None:
     """Why an object cannot stand where its placement puts it on a support; None if it can, or stands on the floor.
 
-    A settled object is where physics has left it, and nowhere else. The height of any other placement does not count: the
-    object is taken to rest on the support.
+    A settled object is where physics has left it, and nowhere else. The height of any other placement does not count:
+    the object is taken to rest on the support.
     """
     import shapely
 
