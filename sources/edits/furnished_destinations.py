@@ -102,7 +102,7 @@ class FurnishedDestinations:
         Args:
             shares: as in `destinations.aim`, for places on the level on which the object stands.
         """
-        sorts = list(self._options)
+        sorts: list[Sort] = list(self._options)
         weights = np.array([_WEIGHTS[sort] for sort in sorts])
         while True:
             sort = sorts[int(rng.choice(len(sorts), p=weights / weights.sum()))]

@@ -55,7 +55,8 @@ def _among_furniture(rng: np.random.Generator, scene: Scene, pairs: list[tuple[i
     pairs = [(i, j) for i, j in pairs if levels[i] == levels[j] or (_goes_to(scene, i, j) and _goes_to(scene, j, i))]
     order = [pairs[index] for index in rng.permutation(len(pairs)).tolist()]
     if rng.random() < _LEVELS_SHARE:
-        order.sort(key=lambda pair: levels[pair[0]] == levels[pair[1]])
+        across = [(i, j) for i, j in order if levels[i] != levels[j]]
+        order = across + [pair for pair in order if pair not in across]
     for one, other in order:
         draft = _exchanged(scene, one, other)
         target = draft.target.placements

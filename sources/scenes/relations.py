@@ -31,7 +31,7 @@ def at_walls(room: Room, asset: Asset, place: Placement) -> tuple[WallName, ...]
 
     Its front, if it is known, faces away from one of them. Openings that it would cover are no wall.
     """
-    near = [wall for wall in WALLS if wall_gap(room, asset, place, wall) <= AT_WALL]
+    near: list[WallName] = [wall for wall in WALLS if wall_gap(room, asset, place, wall) <= AT_WALL]
     if not any(backs(asset, place, wall) for wall in near) or not all(parallel(place, wall) for wall in near):
         return ()
     return tuple(wall for wall in near if not covers_opening(room, asset, place, wall))
