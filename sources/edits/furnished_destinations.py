@@ -94,7 +94,9 @@ class FurnishedDestinations:
             id for id, seen in scene.outlook.items() if seen.visible >= _SEEN[0] and seen.in_frame >= _SEEN[1]
         )
         self._walls: list[WallName] = [wall for wall in WALLS if self._room and wall not in self._room.light.unseen]
-        self._options = {sort: options for sort, options in self._all_options().items() if options}
+        self._options: dict[Sort, list[_Option]] = {
+            sort: options for sort, options in self._all_options().items() if options
+        }
 
     def draw(self, rng: np.random.Generator, shares: tuple[float, float, float, float]) -> Iterator[tuple[int, Spot]]:
         """Endless: objects and places for them.
@@ -102,7 +104,7 @@ class FurnishedDestinations:
         Args:
             shares: as in `destinations.aim`, for places on the level on which the object stands.
         """
-        sorts: list[Sort] = list(self._options)
+        sorts = list(self._options)
         weights = np.array([_WEIGHTS[sort] for sort in sorts])
         while True:
             sort = sorts[int(rng.choice(len(sorts), p=weights / weights.sum()))]
