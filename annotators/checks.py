@@ -15,20 +15,22 @@ import numpy as np
 from ..shards.errors import BadInput
 from ..shards.geometry import box_of_mask, displacement
 from ..shards.sample import Reject, Result, Row, Sample
-from ..shards.schema import Instruction, PairFacts, Scores
+from ..shards.schema import Instruction, PairFacts, SceneObject, Scores
 from ..shards.stage import Stage
 from .case import Case
 from .claims import Claims
 from .clauses.clause import Clause, Tolerances
 from .edits.kind import Fault
 from .edits.registry import kind_of
-from .measure import Images, SizeMismatch, hull_fill, outside_projection, speckle
+from .measure import Images, SizeMismatch, carried_error, hull_fill, outside_projection, speckle
 from .relations import Layout, StateName, box_share
 from .verdict.colors import caption_clause
 from .verdict.instruction import Checked, OnContradiction, check_instruction
 
 _MIN_VISIBLE_SHARE = 0.01
 """Visible share of an object below which it counts as not visible at all."""
+_COVERING = ("inside", "under", "shelf")
+"""Kinds of support that hide a part of what stands there."""
 _MIN_SHAPE_PX = 32
 """Pixels of the smallest mask whose shape is judged."""
 _HULL_FILLS, _SPECKLE_FACTORS = (0.5, 0.65), (1.0, 0.5)
@@ -173,10 +175,19 @@ class GeometryChecks(Stage):
                         yield "mask_broken_up", broken
 
     def _slivers(self, facts: PairFacts) -> Iterator[Fault]:
-        """Objects, in either image, that are too little visible to be recognized."""
+        """Objects, in either image, that are too little visible to be recognized.
+
+        Of a table with things on it, the frame may cut off any part.
+        """
         states: tuple[StateName, StateName] = ("source", "target")
+        carriers = {
+            "source": {one.source_support.object for one in facts.objects},
+            "target": {one.target_support.object for one in facts.objects},
+        }
         for thing in facts.objects:
             for state in states:
+                if thing.id in carriers[state]:
+                    continue
                 visible = thing.source_visible if state == "source" else thing.target_visible
                 box = thing.source_box if state == "source" else thing.target_box
                 # The mask's box of a whole object covers at least half of its projected bounding box.
@@ -189,7 +200,8 @@ class GeometryChecks(Stage):
         kind, edited = kind_of(facts.edit.kind), facts.edit.edited
         layout = Layout(facts, "target")
         relations = {relation.kind for id in edited for relation in layout.relations(id, images.ids)}
-        intended = bool(relations & {"behind", "into"}) and kind.places_objects
+        covered = any(one.target_support.kind in _COVERING for one in facts.objects if one.id in edited)
+        intended = (bool(relations & {"behind", "into"}) or covered) and kind.places_objects
         min_visible_target = self.min_visible_behind if intended else self.min_visible
         for present, labels, visible, least in (
             (kind.in_source, images.source_labels, scores.visible_source, self.min_visible),
@@ -258,7 +270,7 @@ def _contradictions(facts: PairFacts, images: Images) -> Iterator[Fault]:
     leaked = float(images.unequal[~images.changed].sum())
     if leaked:
         yield "differs_outside_changed", leaked
-    for id in facts.edit.edited:
+    for id in (*facts.edit.edited, *(one.id for one, _ in carried(facts))):
         before, after = images.masks(id)
         missed = float((before | after)[~images.changed].sum())
         if missed:
@@ -266,7 +278,8 @@ def _contradictions(facts: PairFacts, images: Images) -> Iterator[Fault]:
 
 
 def edit_error(facts: PairFacts) -> float:
-    """Error of the edit's numbers against the poses of the edited objects, in tolerances: above 1 they disagree.
+    """Error of the edit's numbers against the poses of the edited objects, and of the poses of what moves along with
+    them, in tolerances: above 1 they disagree.
 
     Infinite if the number of edited objects in the facts is not that of the edit kind.
     """
@@ -274,4 +287,19 @@ def edit_error(facts: PairFacts) -> float:
     edited = [one for one in facts.objects if one.id in edit.edited]
     if len(edited) != kind.objects:
         return float("inf")
-    return max((kind.edit_error(edit, one) for one in edited if edit.known and one.known), default=0.0)
+    numbers = [kind.edit_error(edit, one) for one in edited if edit.known and one.known]
+    along = [carried_error(one, below) for one, below in carried(facts)]
+    return max([*numbers, *along], default=0.0)
+
+
+def carried(facts: PairFacts) -> list[tuple[SceneObject, SceneObject]]:
+    """What stands on an edited object, on what stands on that, and so on, each with the object on which it stands."""
+    found: list[tuple[SceneObject, SceneObject]] = []
+    left = [one for one in facts.objects if one.id in facts.edit.edited]
+    while left:
+        below = left.pop()
+        others = (one for one in facts.objects if one.id not in facts.edit.edited)
+        on_it = [one for one in others if one.source_support.object == below.id]
+        found += [(one, below) for one in on_it]
+        left += on_it
+    return found

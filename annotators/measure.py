@@ -26,6 +26,8 @@ OTHER_FILL: Final = 0.5
 SLACK_PX: Final = 2.0
 SLACK: Final = 0.03
 """Pixels, plus a share of the box's size, by which a mask may extend beyond its object's projected bounding box."""
+UNEVEN: Final = 0.002
+"""Meters by which an object that stands on an uneven surface may rise or sink when it is turned, scaled or swapped."""
 _MIN_COLOR_PX: Final = 24
 """Pixels of the smallest object whose color is judged."""
 _MAX_COLOR_PX: Final = 256
@@ -193,7 +195,8 @@ def _excess(size: list[float], pose: list[float], view: View, box: list[int]) ->
 def pose_error(edit: Edit, thing: SceneObject, about_base: bool) -> float:
     """Error of the edit's numbers against an object's two poses, in tolerances: above 1 they disagree.
 
-    Tolerances, larger than rounding errors: 0.1 mm, 0.05 degrees, one thousandth of the scale.
+    Tolerances, larger than rounding errors: 0.1 mm, 0.05 degrees, one thousandth of the scale. Where the object stands
+    on another one, the height may differ by `UNEVEN` more.
 
     Args:
         about_base: the edit (a rotation or a change of size) fixes a point of the object's base. That point need not be
@@ -201,13 +204,37 @@ def pose_error(edit: Edit, thing: SceneObject, about_base: bool) -> float:
     """
     before, after = matrix4(thing.source_pose), matrix4(thing.target_pose)
     rotation = _yaw(after) - _yaw(before) - edit.rotation_deg
-    moved = float(np.abs(after[:3, 3] - before[:3, 3] - edit.translation).max())
+    moved = _without_uneven(thing, np.abs(after[:3, 3] - before[:3, 3] - edit.translation))
     errors = (
         (min(moved, _base_error(thing, before, after)) if about_base else moved) / 1e-4,
         abs(wrap_degrees(rotation)) / 0.05,
         abs(_size(after) / _size(before) / edit.scale - 1) / 1e-3,
     )
     return max(errors)
+
+
+def carried_error(thing: SceneObject, carrier: SceneObject) -> float:
+    """Error of the poses of an object on a moved one, in tolerances of `pose_error`: above 1 it has not moved along.
+
+    It keeps its pose relative to the other object. If that changes its size, it keeps its rotation and its own size.
+    """
+    relative: list[F64] = []
+    for pose, base in ((thing.source_pose, carrier.source_pose), (thing.target_pose, carrier.target_pose)):
+        rigid = matrix4(base)
+        rigid[:3, :3] /= _size(rigid)
+        relative.append(np.linalg.inv(rigid) @ matrix4(pose))
+    change = np.abs(relative[1] - relative[0])
+    error = float(change[:3, :3].max()) / _size(relative[0]) / 1e-3
+    sizes = [_size(matrix4(pose)) for pose in (carrier.source_pose, carrier.target_pose)]
+    same_size = abs(sizes[1] / sizes[0] - 1) < 1e-6
+    return max(error, float(change[:3, 3].max()) / 1e-4) if same_size else error
+
+
+def _without_uneven(thing: SceneObject, offset: F64) -> float:
+    """The largest part of an offset (3,), not counting what an uneven surface explains, meters."""
+    if thing.source_support.object or thing.target_support.object:
+        offset = np.array([*offset[:2], max(float(offset[2]) - UNEVEN, 0.0)])
+    return float(offset.max())
 
 
 def _base_error(thing: SceneObject, before: F64, after: F64) -> float:
@@ -219,7 +246,8 @@ def _base_error(thing: SceneObject, before: F64, after: F64) -> float:
     fixed = np.linalg.solve(np.eye(2) - change, after[:2, 3] - change @ before[:2, 3])
     inside = np.linalg.solve(before[:2, :2], fixed - before[:2, 3])
     outside = float((np.abs(inside) - np.array(thing.size_m[:2]) / 2).max()) * _size(before)
-    return max(outside, abs(float(after[2, 3] - before[2, 3])), 0.0)
+    rise = _without_uneven(thing, np.array([0.0, 0.0, abs(float(after[2, 3] - before[2, 3]))]))
+    return max(outside, rise, 0.0)
 
 
 def _yaw(pose: F64) -> float:

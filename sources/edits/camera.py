@@ -12,6 +12,7 @@ from ..scenes.furnished import eye_fault
 from ..scenes.layout import Scene, too_near
 from ..scenes.needs import SceneNeeds
 from ..scenes.spec import EditSpec, SceneSpec, State
+from ..scenes.standing import carrying
 from .checks import Seen, visible_share
 from .draft import Draft
 from .kind import EditRules
@@ -57,13 +58,16 @@ class Camera(EditRules):
     def view_fault(self, spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
         """In both views, enough objects are in the frame, visible and large enough."""
         area = spec.width * spec.height
-        for seen in (source, target):
+        # The frame may cut off any part of a table with things on it, and the table may fill it.
+        carriers = carrying(spec.source.placements)
+        for state in (source, target):
+            seen = {id: item for id, item in state.items() if id not in carriers}
             framed = [item for item in seen.values() if item.in_frame >= limits.in_frame]
             if len(framed) < limits.framed * len(seen):
                 return "out_of_frame"
             if sum(item.visible >= limits.min_visible for item in framed) < limits.framed * len(seen):
                 return "hidden"
-            if max(item.own_px for item in framed) < limits.least_share * area:
+            if max(item.own_px for item in state.values()) < limits.least_share * area:
                 return "too_small"
             if max(item.own_px for item in seen.values()) > limits.most_share * area:
                 return "too_large"

@@ -1,33 +1,53 @@
 """Checks that kinds of edit share: of the floor plan, and of the visibility of the objects in both states."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ...shards.geometry import matrix3, matrix4, project
 from ..scenes.camera import pixel_of
-from ..scenes.footprints import clearance, footprint, middle, wall_clearance
+from ..scenes.footprints import Placements, clearance, footprint, heights, middle, prism, wall_clearance
 from ..scenes.furnished import free_floor
-from ..scenes.layout import Scene, beyond_floor
-from ..scenes.room import blocked_floor
-from ..scenes.spec import SceneSpec, State
-from ..scenes.standing import carrying, standing_fault
+from ..scenes.layout import FURNISHED_FIT_SHARE, Scene, beyond_floor
+from ..scenes.room import blocked
+from ..scenes.spec import Placement, SceneSpec, State
+from ..scenes.standing import APART, below, carrying, riders, standing_fault
 from .draft import Draft
 from .limits import Limits, Visibility
+
+if TYPE_CHECKING:
+    import shapely
 
 Seen = Mapping[int, Visibility]
 """Visibility of each object of a state, by id."""
 _MARGIN = 0.04
 """Least space between objects after an edit, as a share of the scene's size."""
+UNEVEN = 0.002
+"""Meters by which a turned, scaled or swapped object may rise or sink on an uneven surface."""
+_FRAMED = 0.95
+"""Least share of an object's box in the image that is in the frame, for `is_in_image`."""
+_SHIFT = 0.07
+"""Least distance that an object moves in the image, as a share of its smaller side, for `is_in_image`."""
+_BELOW_CEILING = 0.05
+"""Meters between an object and the ceiling."""
 
 
 def stands_fault(scene: Scene, draft: Draft) -> str | None:
     """Why the edited objects cannot stand where they are in the target; None if they can.
 
-    Reasons: `beyond_floor`, `behind_wall`, `collides`.
+    Reasons: `beyond_floor`, `behind_wall`, `collides`; in furnished scenes also those of `FloorPlan.fault`, and
+    `rests_unevenly` (a turned, scaled or swapped object rests at another height than the edit says, because a surface
+    is not even).
     """
     placements = draft.target.placements
     if scene.furnished:
-        return _furnished_fault(scene, draft)
+        for identity in draft.edit.edited:
+            rise = placements[identity].z - draft.source.placements[identity].z
+            asked = draft.edit.translation[2] * (-1.0 if identity == draft.edit.second_object else 1.0)
+            if abs(rise - asked) > UNEVEN:
+                return "rests_unevenly"
+        return FloorPlan(scene).fault(placements, draft.moved)
     if fault := beyond_floor(scene.objects, placements):
         return fault
     for identity in draft.edit.edited:
@@ -39,34 +59,86 @@ def stands_fault(scene: Scene, draft: Draft) -> str | None:
     return None
 
 
-def _furnished_fault(scene: Scene, draft: Draft) -> str | None:
-    """As `stands_fault`, in a room or a garden: the floor ends at the walls or at the edge of the flat ground, and
-    objects keep apart from those of their level."""
-    import shapely
+class FloorPlan:
+    """The plan of a furnished scene with what stands in it, to decide where objects can stand after an edit."""
 
-    placements = draft.target.placements
-    assets = {placed.id: placed.asset for placed in scene.objects}
-    inside = free_floor(scene)
-    for identity in draft.edit.edited:
-        place = placements[identity]
-        if fault := standing_fault(identity, assets, placements, scene.supports):
-            return fault
-        if place.standing is not None or place.settled or not place.present:
-            continue
-        outline = shapely.Polygon(footprint(assets[identity], place))
-        if not inside.contains(outline):
-            return "beyond_floor" if scene.room is None else "behind_wall"
-        height = place.scale * assets[identity].size_m[2]
-        if scene.room and any(area.intersects(outline) for area in blocked_floor(scene.room, height)):
-            return "collides"
-        others = [
-            shapely.Polygon(footprint(assets[id], other))
-            for id, other in placements.items()
-            if id != identity and other.present and other.standing is None
-        ]
-        if others and shapely.distance(outline, others).min() < _MARGIN * scene.size:
-            return "collides"
-    return None
+    def __init__(self, scene: Scene) -> None:
+        self._scene, self._room, self._assets = scene, scene.room, scene.assets
+        self._inside = free_floor(scene)
+        self._margin = _MARGIN * scene.size
+        self.outlines: Final = {id: self.outline(id, place) for id, place in scene.placements.items()}
+
+    def fault(self, placements: Placements, moved: Iterable[int]) -> str | None:
+        """Why one of the objects `moved` cannot stand where it is in `placements`; None if they all can.
+
+        An object keeps apart from all that reaches to its height, except what it stands on and what stands on it.
+        Reasons: `behind_wall`, `beyond_floor`, `too_high_for_room`, `collides`, those of `standing.standing_fault`.
+        """
+        import shapely
+
+        for identity in moved:
+            place = placements[identity]
+            # A settled object is where physics has left it.
+            if not place.present or place.settled:
+                continue
+            if fault := standing_fault(identity, self._assets, placements, self._scene.supports):
+                return fault
+            outline = self.outline(identity, place)
+            low, high = heights(self._assets[identity], place)
+            if not self._inside.contains(outline):
+                return "beyond_floor" if self._room is None else "behind_wall"
+            if self._room and high > self._room.size[2] - _BELOW_CEILING:
+                return "too_high_for_room"
+            if self._room and any(area.intersects(outline) for area in blocked(self._room, low, high)):
+                return "collides"
+            kin = {identity, *below(identity, placements), *riders(identity, placements)}
+            on_floor = _on_floor(place)
+            for on_floor_too in (True, False):
+                others = [
+                    self.outlines[id] if other == self._scene.placements[id] else self.outline(id, other)
+                    for id, other in placements.items()
+                    if id not in kin and other.present and _on_floor(other) == on_floor_too
+                    if (span := heights(self._assets[id], other))[0] < high and low < span[1]
+                ]
+                least = self._margin if on_floor and on_floor_too else APART
+                if others and shapely.distance(outline, others).min() < least:
+                    return "collides"
+        return None
+
+    def outline(self, identity: int, place: Placement) -> "shapely.Polygon":
+        """An object from above, world meters."""
+        import shapely
+
+        return shapely.Polygon(footprint(self._assets[identity], place))
+
+
+def _on_floor(place: Placement) -> bool:
+    return place.standing is None or place.standing.kind == "under"
+
+
+def is_in_image(scene: Scene, identity: int, place: Placement, new: bool) -> bool:
+    """Whether an object at a place is in the frame, large enough, and not where it was, judged by its prism alone.
+
+    Rules out most places that the forecast would, at a small part of its cost.
+
+    Args:
+        new: whether the object is not in the source.
+    """
+    asset, camera, size = scene.asset(identity), scene.camera, np.array(scene.resolution, np.float64)
+    ends = np.stack([middle(asset, scene.placements[identity]), middle(asset, place)])
+    points = np.concatenate([ends, prism(asset, place).reshape(-1, 3)])
+    pixels, depth = project(points, matrix3(camera.K), matrix4(camera.world_from_camera))
+    if depth.min() <= 0:
+        return False
+    low, high = pixels[2:].min(axis=0), pixels[2:].max(axis=0)
+    framed = np.maximum(np.minimum(high, size) - np.maximum(low, 0.0), 0.0)
+    own_px = scene.outlook[identity].own_px * float(depth[0] / depth[1]) ** 2
+    shift = float(np.linalg.norm(pixels[1] - pixels[0]))
+    return (
+        float(np.prod(framed / (high - low))) >= _FRAMED
+        and FURNISHED_FIT_SHARE[0] <= own_px / float(size.prod()) <= FURNISHED_FIT_SHARE[1]
+        and (new or shift >= _SHIFT * float(size.min()))
+    )
 
 
 def objects_fault(spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
@@ -75,12 +147,13 @@ def objects_fault(spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -
     Reasons: `out_of_frame`, `too_small`, `too_large`, `hidden`, `occludes`.
     """
     area = spec.width * spec.height
+    smallest = area * (limits.least_share if spec.kind == "open" else limits.least_share_furnished)
     asked = spec.edit.allows_occlusion
     for state, seen, occluded in ((spec.source, source, False), (spec.target, target, asked)):
         least = limits.min_visible_asked if occluded else limits.min_visible
         for identity in spec.edit.edited:
             if state.placements[identity].present:
-                fault = _edited_fault(seen[identity], area, min(least, limits.min_visible), limits)
+                fault = _edited_fault(seen[identity], smallest, area, min(least, limits.min_visible), limits)
                 if fault:
                     return fault
     return "occludes" if hides_others(spec.target, spec.edit.edited, target, limits) else None
@@ -108,10 +181,10 @@ def moved_px(spec: SceneSpec, identity: int) -> float:
     return float(np.linalg.norm(after - before))
 
 
-def _edited_fault(seen: Visibility, area: int, least_visible: float, limits: Limits) -> str | None:
+def _edited_fault(seen: Visibility, smallest: float, area: int, least_visible: float, limits: Limits) -> str | None:
     if seen.in_frame < limits.in_frame:
         return "out_of_frame"
-    if seen.own_px < limits.least_share * area:
+    if seen.own_px < smallest:
         return "too_small"
     if seen.own_px > limits.most_share * area:
         return "too_large"

@@ -10,14 +10,15 @@ from dataclasses import replace
 
 from ...shards.schema import EditKind
 from ..assets.asset import Asset
-from ..scenes.kinds import Furniture, compose_scene
+from ..scenes.kinds import Furniture
 from ..scenes.layout import Scene
 from ..scenes.spec import SceneOptions, SceneSpec
+from ..scenes.standing import riders
 from .composition import composed, looks_same
 from .draft import Draft, specify
 from .judge import forecast_fault
 from .limits import forecast_limits
-from .proposals import EDIT, EDITS_PER_SCENE, SCENE, Rejection, generator, propose_edit, scene_number
+from .proposals import EDIT, EDITS_PER_SCENE, Rejection, generator, propose_edit, scene_for, scene_number
 from .registry import RULES, composes_alone
 
 _SECONDS = 4
@@ -39,9 +40,15 @@ def propose_two(
     number, turn = scene_number(attempt), attempt % EDITS_PER_SCENE
     # The scene follows the needs of the kind that composes with itself: its partner, a removal, has none.
     main, other = kinds if composes_alone(kinds[0]) else (kinds[1], kinds[0])
-    scene = compose_scene(generator(seed, number, SCENE), assets, furniture, RULES[main].needs, options, resolution)
+    scene = scene_for(main, assets, options, resolution, seed, number, furniture)
     if isinstance(scene, str):
         return Rejection(scene)
+    if not RULES[other].needs.carriers:
+        # The second edit is of the same object.
+        alone = tuple(id for id in scene.fit if not riders(id, scene.placements))
+        if not alone:
+            return Rejection("nothing_to_edit")
+        scene = replace(scene, fit=alone)
     rng = generator(seed, number, EDIT, turn)
     first = propose_edit(rng, scene, main, options.min_visible, turn)
     if isinstance(first, str):

@@ -12,7 +12,8 @@ from ..scenes.camera import bearings
 from ..scenes.footprints import apparent_size, extent
 from ..scenes.layout import Scene
 from ..scenes.spec import Placement
-from ..scenes.standing import region, rested
+from ..scenes.standing import region
+from .draft import resting
 
 _AIMS = ("view", "reference", "between", "free")
 
@@ -38,7 +39,7 @@ def aim(
     others = [id for id, place in scene.placements.items() if id != identity and place.standing == level]
     sort = _AIMS[int(rng.choice(len(_AIMS), p=shares))]
     if sort == "reference" and others:
-        return _beside(rng, scene, identity, others[int(rng.integers(len(others)))])
+        return beside(rng, scene, identity, others[int(rng.integers(len(others)))])
     if sort == "between":
         return _between(rng, scene, identity, others) if len(others) >= 2 else None
     if sort == "view":
@@ -52,24 +53,27 @@ def _along_view(rng: np.random.Generator, scene: Scene, identity: int) -> Spot:
     side = int(rng.integers(4))
     direction = (right, -right, away, -away)[side]
     steps = float(rng.uniform(0.6, 2.2) if side < 2 else rng.uniform(0.9, 3.0))
-    step = 0.5 * (apparent_size(scene.asset(identity)) + scene.step(identity))
     place = scene.placements[identity]
-    return _at(scene, identity, np.array([place.x, place.y]) + steps * step * direction)
+    step = 0.5 * (apparent_size(scene.asset(identity)) + scene.step(identity, place.standing))
+    return at(scene, identity, place, np.array([place.x, place.y]) + steps * step * direction)
 
 
-def _beside(rng: np.random.Generator, scene: Scene, identity: int, reference: int) -> Spot:
-    """To the left or right of another object, in front of it or behind it, as seen from the camera."""
+def beside(rng: np.random.Generator, scene: Scene, identity: int, reference: int) -> Spot:
+    """To the left or right of another object, in front of it or behind it, as seen from the camera.
+
+    On the floor or the support on which the other object stands.
+    """
     right, away = bearings(scene.camera)
     side = int(rng.integers(4))
     direction, across = ((right, away), (-right, away), (-away, right), (away, right))[side]
-    own = replace(scene.placements[identity], x=0.0, y=0.0)
     base = scene.placements[reference]
+    own = replace(scene.placements[identity], x=0.0, y=0.0, standing=base.standing)
     reach = extent(scene.asset(reference), base, direction)[1] - extent(scene.asset(identity), own, direction)[0]
     low, high = extent(scene.asset(reference), base, across)
-    gap = float(rng.uniform(0.15, 0.7)) * scene.step(identity)
+    gap = float(rng.uniform(0.15, 0.7)) * scene.step(identity, base.standing)
     drift = float(rng.uniform(-0.5, 0.5)) * (high - low) * (1.0 if side == 3 else 0.5)
     spot = np.array([base.x, base.y]) + (reach + gap) * direction + drift * across
-    return _at(scene, identity, spot, allows_occlusion=side == 3)
+    return at(scene, identity, own, spot, allows_occlusion=side == 3)
 
 
 def _between(rng: np.random.Generator, scene: Scene, identity: int, others: list[int]) -> Spot:
@@ -77,18 +81,19 @@ def _between(rng: np.random.Generator, scene: Scene, identity: int, others: list
     pair = [scene.placements[index] for index in rng.choice(others, 2, replace=False).tolist()]
     ends = np.array([(place.x, place.y) for place in pair])
     share = float(rng.uniform(0.4, 0.6))
-    return _at(scene, identity, share * ends[0] + (1 - share) * ends[1])
+    return at(scene, identity, scene.placements[identity], share * ends[0] + (1 - share) * ends[1])
 
 
 def _free(rng: np.random.Generator, scene: Scene, identity: int) -> Spot:
     """Anywhere in and around the group."""
-    level = scene.placements[identity].standing
+    own = scene.placements[identity]
+    level = own.standing
     if level is not None:
         bounds = region(scene.supports[level.object][level.support], scene.placements[level.object]).bounds
-        return _at(scene, identity, rng.uniform(bounds[:2], bounds[2:]))
+        return at(scene, identity, own, rng.uniform(bounds[:2], bounds[2:]))
     spots = np.array([(place.x, place.y) for place in scene.placements.values()])
     low, high = spots.min(axis=0) - 0.8 * scene.size, spots.max(axis=0) + 0.8 * scene.size
-    return _at(scene, identity, rng.uniform(low, high))
+    return at(scene, identity, own, rng.uniform(low, high))
 
 
 def into(rng: np.random.Generator, scene: Scene) -> Spot:
@@ -104,12 +109,17 @@ def into(rng: np.random.Generator, scene: Scene) -> Spot:
         room = max(0.0, 0.95 * side * base.scale - (high - low)) / 2
         spot = spot + axis * (float(rng.uniform(-0.5, 0.5)) * room - (low + high) / 2)
     height = round(base.z + box.supports * base.scale, 6)
-    return _at(scene, scene.guest, spot, height=height, allows_occlusion=True)
+    return at(scene, scene.guest, own, spot, height=height, allows_occlusion=True)
 
 
-def _at(scene: Scene, identity: int, spot: F64, height: float = 0.0, allows_occlusion: bool = False) -> Spot:
-    place = replace(scene.placements[identity], x=round(float(spot[0]), 6), y=round(float(spot[1]), 6), z=height)
-    if place.standing is not None:
-        base, support = scene.placements[place.standing.object], scene.supports[place.standing.object]
-        place = rested(scene.asset(identity), place, base, support[place.standing.support])
-    return Spot(place, allows_occlusion)
+def at(
+    scene: Scene, identity: int, own: Placement, spot: F64, height: float = 0.0, allows_occlusion: bool = False
+) -> Spot:
+    """The place of an object at a point (2,), meters, at rest on what `own` stands on.
+
+    Args:
+        own: gives all but the position.
+        height: of its base, where it stands on no support.
+    """
+    place = replace(own, x=round(float(spot[0]), 6), y=round(float(spot[1]), 6), z=height)
+    return Spot(resting(scene, identity, place), allows_occlusion)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ..scenes.layout import Scene
 from ..scenes.spec import EditSpec, Placement, SceneSpec, State
+from ..scenes.standing import carried, rested
 
 
 @dataclass(frozen=True)
@@ -15,11 +16,31 @@ class Draft:
     source: State
     target: State
 
+    @property
+    def moved(self) -> tuple[int, ...]:
+        """Ids of the objects whose placements differ in the two states."""
+        return tuple(id for id, place in self.target.placements.items() if place != self.source.placements[id])
+
 
 def draft_of(scene: Scene, edit: EditSpec, targets: Mapping[int, Placement]) -> Draft:
-    """The draft of an edit that only changes the placements of objects; `targets`: new placements by id."""
+    """The draft of an edit that only changes the placements of objects; what stands on them moves along.
+
+    Args:
+        targets: new placements of the edited objects, by id.
+    """
     source = State(dict(scene.placements), scene.camera)
-    return Draft(edit, source, State({**scene.placements, **targets}, scene.camera))
+    moved: dict[int, Placement] = {}
+    for identity, after in targets.items():
+        moved |= carried(identity, after, scene.assets, scene.placements, scene.supports)
+    return Draft(edit, source, State({**scene.placements, **moved}, scene.camera))
+
+
+def resting(scene: Scene, identity: int, place: Placement) -> Placement:
+    """The placement of an object at the height at which it rests on what it stands on."""
+    on = place.standing
+    if on is None:
+        return place
+    return rested(scene.asset(identity), place, scene.placements[on.object], scene.supports[on.object][on.support])
 
 
 def specify(scene: Scene, draft: Draft) -> SceneSpec:

@@ -10,10 +10,13 @@ from ..scenes.spec import EditSpec, SceneSpec, State
 from .checks import Seen
 from .destinations import Spot, aim
 from .draft import Draft
+from .furnished_destinations import FurnishedDestinations
 from .kind import EditRules
 from .limits import Limits
 
 _SHARES = (0.0, 0.5, 0.2, 0.3)
+_LAYOUT_SHARE = 0.35
+"""Share of the insertions in furnished scenes that first try the place of the layout."""
 
 
 class Insert(EditRules):
@@ -41,11 +44,17 @@ class Insert(EditRules):
 
 
 def _places(rng: np.random.Generator, scene: Scene, identity: int, first: bool) -> Iterator[Spot]:
-    """Places for the inserted object. With `first`, the first one is that of the layout, the only one of what lies,
-    leans or is in a heap; of others there is no end."""
-    if first:
+    """Places for the inserted object. With `first`, the first one is that of the layout, in furnished scenes often.
+
+    Of what lies, leans or is in a heap, it is the only one; of others there is no end.
+    """
+    settled = scene.placements[identity].settled is not None
+    if first and (settled or not scene.furnished or rng.random() < _LAYOUT_SHARE):
         yield Spot(scene.placements[identity])
-    while not scene.placements[identity].settled:
+    if scene.furnished and not settled:
+        for _, spot in FurnishedDestinations(scene, (identity,), new=True).draw(rng, _SHARES):
+            yield spot
+    while not settled:
         spot = aim(rng, scene, identity, _SHARES)
         if spot is not None:
             yield spot

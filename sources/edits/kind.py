@@ -54,6 +54,13 @@ class EditRules(ABC):
             turn: number of the edit among those of this kind in one scene, from 0.
         """
 
+    def suits(self, scene: Scene) -> bool:
+        """Whether a scene allows an edit of this kind, as far as its floor plan tells.
+
+        For kinds that few rooms allow. Depends on the scene only, because all edits of a seed's scene share it.
+        """
+        return True
+
     def floor_fault(self, scene: Scene, draft: Draft) -> str | None:
         """Why the floor plan rules out a draft (collisions, walls); None if it does not."""
         return stands_fault(scene, draft)

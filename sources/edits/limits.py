@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..scenes.layout import FIT_SHARE
+from ..scenes.layout import FIT_SHARE, FURNISHED_FIT_SHARE
 
 
 class Visibility(Protocol):
@@ -34,6 +34,8 @@ class Limits:
     """Replaces `min_visible` if the edit asks for occlusion (behind something, or into it)."""
     in_frame: float = 0.85
     least_share: float = 0.012
+    least_share_furnished: float = 0.004
+    """Replaces `least_share` in a furnished scene."""
     most_share: float = 0.45
     shown: float = 0.2
     """Least visible share of any object that is in an image: neither hidden nor outside the frame."""
@@ -49,4 +51,11 @@ class Limits:
 
 def forecast_limits(min_visible: float) -> Limits:
     """The limits for a forecast, stricter than those for a render, because a prism covers more than its object."""
-    return Limits(min_visible=min_visible, in_frame=0.9, least_share=FIT_SHARE[0], shift=0.07, framed=0.6)
+    return Limits(
+        min_visible=min_visible,
+        in_frame=0.9,
+        least_share=FIT_SHARE[0],
+        least_share_furnished=FURNISHED_FIT_SHARE[0],
+        shift=0.07,
+        framed=0.6,
+    )

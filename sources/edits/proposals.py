@@ -27,6 +27,10 @@ _TRIES = 24
 """Drafts of an edit that are checked against the floor plan before the proposal is rejected."""
 _FORECASTS = 5
 """Most drafts, of those, whose visibility is forecast."""
+_SCENES = 4
+"""Scenes that are tried until one allows an edit."""
+_FURNISHED_TRIES, _FURNISHED_FORECASTS = 40, 8
+"""The same in furnished scenes, where places are fewer."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,34 @@ def propose(
         furniture: needed if `options.kinds` has more than open scenes; the same for all attempts of one scene number.
     """
     number, edit = scene_number(attempt), attempt % EDITS_PER_SCENE
-    scene = compose_scene(generator(seed, number, SCENE), assets, furniture, RULES[kind].needs, options, resolution)
+    scene = scene_for(kind, assets, options, resolution, seed, number, furniture)
     if isinstance(scene, str):
         return Rejection(scene)
     draft = propose_edit(generator(seed, number, EDIT, edit), scene, kind, options.min_visible, edit)
     return Rejection(draft) if isinstance(draft, str) else specify(scene, draft)
+
+
+def scene_for(
+    kind: EditKind,
+    assets: Sequence[Asset],
+    options: SceneOptions,
+    resolution: tuple[int, int],
+    seed: int,
+    number: int,
+    furniture: Furniture | None,
+) -> Scene | str:
+    """The scene with this number: the first of a few that allows edits of a kind, or why there is none.
+
+    Other arguments: see `propose`.
+    """
+    rules = RULES[kind]
+    for part in range(_SCENES):
+        # As for `generator(seed, number, SCENE)` if `part` is 0: a seed sequence ignores zeros at its end.
+        rng = generator(seed, number, SCENE, part)
+        scene = compose_scene(rng, assets, furniture, rules.needs, options, resolution)
+        if isinstance(scene, str) or rules.suits(scene):
+            return scene
+    return "nothing_left_to_edit"
 
 
 def propose_edit(rng: np.random.Generator, scene: Scene, kind: EditKind, min_visible: float, turn: int) -> Draft | str:
@@ -77,8 +104,9 @@ def propose_edit(rng: np.random.Generator, scene: Scene, kind: EditKind, min_vis
     faults: Counter[str] = Counter()
     rules = RULES[kind]
     drafts = rules.drafts(rng, scene, turn)
+    tries, most_forecasts = (_TRIES, _FORECASTS) if not scene.furnished else (_FURNISHED_TRIES, _FURNISHED_FORECASTS)
     forecasts = 0
-    for _ in range(_TRIES):
+    for _ in range(tries):
         draft = next(drafts, None)
         if draft is None:
             break
@@ -89,7 +117,7 @@ def propose_edit(rng: np.random.Generator, scene: Scene, kind: EditKind, min_vis
             if fault is None:
                 return draft
         faults[fault] += 1
-        if forecasts == _FORECASTS:
+        if forecasts == most_forecasts:
             break
     return faults.most_common(1)[0][0] if faults else "nothing_left_to_edit"
 

@@ -11,8 +11,8 @@ from ..scenes.layout import Scene
 from ..scenes.needs import SceneNeeds
 from ..scenes.rotations import VIEWS, bearing_of_camera, free_turns, shows, turn_to
 from ..scenes.spec import EditSpec, SceneSpec, State
-from .checks import Seen
-from .draft import Draft, draft_of
+from .checks import FloorPlan, Seen
+from .draft import Draft, draft_of, resting
 from .kind import EditRules
 from .limits import Limits
 
@@ -24,8 +24,9 @@ _VIEW_TOLERANCE = 1e-3
 
 class Rotate(EditRules):
     def drafts(self, rng: np.random.Generator, scene: Scene, turn: int) -> Iterator[Draft]:
-        fronts = [i for i in scene.fit if scene.asset(i).front_deg is not None]
-        while True:
+        fit = _free_to_turn(scene) if scene.furnished else scene.fit
+        fronts = [i for i in fit if scene.asset(i).front_deg is not None]
+        while fit:
             if fronts and rng.random() < _VIEW_SHARE:
                 identity = fronts[int(rng.integers(len(fronts)))]
                 view = tuple(VIEWS)[int(rng.integers(len(VIEWS)))]
@@ -33,11 +34,14 @@ class Rotate(EditRules):
                 if not shows(scene.asset(identity), angle):
                     continue
             else:
-                identity = scene.fit[int(rng.integers(len(scene.fit)))]
+                identity = fit[int(rng.integers(len(fit)))]
                 angles = free_turns(scene.asset(identity))
                 view, angle = "", angles[int(rng.integers(len(angles)))]
-            target = remade(scene.asset(identity), scene.placements[identity], turn_deg=angle)
-            yield draft_of(scene, EditSpec("rotate", identity, rotation_deg=angle, view=view), {identity: target})
+            yield _turned(scene, identity, angle, view)
+
+    def suits(self, scene: Scene) -> bool:
+        """In rooms furniture that stands against walls cannot be turned."""
+        return not scene.furnished or bool(_free_to_turn(scene))
 
     def change_fault(self, spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
         """Limits the largest distance that a corner of the object's prism moves in the image."""
@@ -63,6 +67,23 @@ class Rotate(EditRules):
         return not shows(spec.asset(spec.edit.object), spec.edit.rotation_deg)
 
 
+def _free_to_turn(scene: Scene) -> tuple[int, ...]:
+    """Ids of the objects that some visible rotation does not turn into walls or other objects."""
+    plan = FloorPlan(scene)
+
+    def free(identity: int) -> bool:
+        drafts = (_turned(scene, identity, angle, "") for angle in free_turns(scene.asset(identity)))
+        return any(plan.fault(draft.target.placements, draft.moved) is None for draft in drafts)
+
+    return tuple(identity for identity in scene.fit if free(identity))
+
+
+def _turned(scene: Scene, identity: int, angle: float, view: str) -> Draft:
+    turned = remade(scene.asset(identity), scene.placements[identity], turn_deg=angle)
+    edit = EditSpec("rotate", identity, rotation_deg=angle, view=view)
+    return draft_of(scene, edit, {identity: resting(scene, identity, turned)})
+
+
 def _canonical_view(spec: SceneSpec, state: State) -> str:
     """The canonical view that the edited object shows in a state; empty if none."""
     asset = spec.asset(spec.edit.object)
@@ -77,6 +98,6 @@ RULES = Rotate(
     inverse="rotate",
     noun="rotation",
     numbers=("rotation_deg", "view"),
-    needs=SceneNeeds(gap=(0.4, 1.0), turnable=True, upright=True),
+    needs=SceneNeeds(gap=(0.4, 1.0), turnable=True, upright=True, carriers=True),
     composes={"rotate": "rotate", "remove": "remove"},
 )

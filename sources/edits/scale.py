@@ -9,18 +9,27 @@ from ..scenes.footprints import remade
 from ..scenes.layout import Scene
 from ..scenes.needs import SceneNeeds
 from ..scenes.spec import EditSpec, SceneSpec
+from ..scenes.standing import riders
 from .checks import Seen
-from .draft import Draft, draft_of
+from .draft import Draft, draft_of, resting
 from .kind import EditRules
 from .limits import Limits
+
+_MILD_LARGER, _MILD_SMALLER = (1.2, 1.5), (0.68, 0.85)
+"""Factors for an object on which others stand, because these keep their size and must still fit."""
 
 
 class Scale(EditRules):
     def drafts(self, rng: np.random.Generator, scene: Scene, turn: int) -> Iterator[Draft]:
         while True:
             identity = scene.fit[int(rng.integers(len(scene.fit)))]
-            factor = round(float(rng.uniform(1.3, 1.8) if rng.random() < 0.5 else rng.uniform(0.5, 0.75)), 2)
-            target = remade(scene.asset(identity), scene.placements[identity], factor=factor)
+            larger = rng.random() < 0.5
+            if riders(identity, scene.placements):
+                factor = round(float(rng.uniform(*(_MILD_LARGER if larger else _MILD_SMALLER))), 2)
+            else:
+                factor = round(float(rng.uniform(1.3, 1.8) if larger else rng.uniform(0.5, 0.75)), 2)
+            scaled = remade(scene.asset(identity), scene.placements[identity], factor=factor)
+            target = resting(scene, identity, scaled)
             yield draft_of(scene, EditSpec("scale", identity, scale=factor), {identity: target})
 
     def change_fault(self, spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
@@ -40,6 +49,6 @@ RULES = Scale(
     inverse="scale",
     noun="scaling",
     numbers=("scale",),
-    needs=SceneNeeds(gap=(0.4, 1.2), fill=(0.55, 0.75), upright=True),
+    needs=SceneNeeds(gap=(0.4, 1.2), fill=(0.55, 0.75), upright=True, carriers=True),
     composes={"scale": "scale", "remove": "remove"},
 )

@@ -1,4 +1,4 @@
-"""`translate`: an object moves to another place, on the floor or in a container."""
+"""`translate`: an object moves to another place: on the floor, in a container, or on, in or under another object."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +12,7 @@ from ..scenes.spec import EditSpec, SceneSpec
 from .checks import Seen, moved_px
 from .destinations import Spot, aim, into
 from .draft import Draft, draft_of
+from .furnished_destinations import FurnishedDestinations
 from .kind import EditRules
 from .limits import Limits
 
@@ -46,6 +47,8 @@ class Translate(EditRules):
 
 def _moves(rng: np.random.Generator, scene: Scene) -> Iterator[tuple[int, Spot]]:
     """Endless: an object and a place to move it to, not checked yet."""
+    if scene.furnished:
+        yield from FurnishedDestinations(scene, scene.fit, new=False).draw(rng, _SHARES)
     while True:
         if scene.guest in scene.fit and rng.random() < _INTO_SHARE:
             yield scene.guest, into(rng, scene)
@@ -61,6 +64,8 @@ RULES = Translate(
     inverse="translate",
     noun="translation",
     numbers=("translation",),
-    needs=SceneNeeds(gap=(0.35, 1.3), fill=(0.55, 0.72), wall_gap=(0.15, 0.8), container=True, upright=True),
+    needs=SceneNeeds(
+        gap=(0.35, 1.3), fill=(0.55, 0.72), wall_gap=(0.15, 0.8), container=True, upright=True, carriers=True
+    ),
     composes={"translate": "translate", "remove": "remove"},
 )

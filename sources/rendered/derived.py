@@ -90,5 +90,5 @@ def _changed(spec: SceneSpec, first: RenderedPair, second: RenderedPair) -> Chan
     if not spec.edit.edited:
         return all_changed(first.kept, second.kept)
     either = first.changed.mask | second.changed.mask
-    mask = changed_between(first.kept, second.kept, spec.edit.edited, either)
+    mask = changed_between(first.kept, second.kept, spec.moved, either)
     return Changed(mask, second.kept.rgb, psnr(first.target.rgb, second.target.rgb, ~mask), float(mask.mean()))

@@ -46,6 +46,8 @@ Mask = NDArray[np.bool_]
 Seen = tuple[dict[int, ObjectVisibility], dict[int, ObjectVisibility]]
 """Visibility of each object in source and target."""
 ESTIMATOR = "renderer"
+_TINY = 0.002
+"""Share of the frame below which the mask of an object that moves along is too coarse to be compared."""
 
 
 def pair_columns(
@@ -65,8 +67,7 @@ def pair_columns(
         renderer: for the objects' surface points and the versions of the rendering software.
     """
     source, target = views
-    edited = spec.edit.edited
-    changed = find_changed(source, target, edited) if edited else all_changed(source, target)
+    changed = find_changed(source, target, spec.moved) if spec.edit.edited else all_changed(source, target)
     revision = _revision(renderer)
     source_metric, source_metric_info = codecs.encode_metric(source.depth, estimator=ESTIMATOR, revision=revision)
     metric, metric_info = codecs.encode_metric(target.depth, estimator=ESTIMATOR, revision=revision)
@@ -238,14 +239,15 @@ def _consistency(
 ) -> dict[str, float]:
     """The worst agreement of projected surface points with the rendered mask, over both states.
 
-    Compared for all objects in camera edits, else for the edited ones.
+    Compared for all objects in camera edits, else for the edited ones and what moves along and is not tiny.
     """
-    edited = spec.edit.edited or [placed.id for placed in spec.objects]
+    compared = spec.moved or [placed.id for placed in spec.objects]
     scores: list[tuple[float, float]] = []
     for state, view in zip((spec.source, spec.target), views, strict=True):
-        for identity in edited:
+        for identity in compared:
             mask = view.instances == identity
-            if state.placements[identity].present and mask.any():
+            least = 1 if identity in spec.edit.edited or not spec.moved else _TINY * mask.size
+            if state.placements[identity].present and np.count_nonzero(mask) >= least:
                 predicted = silhouette(points[identity], identity, state, view.instances)
                 scores.append((box_iou(box_of_mask(predicted), box_of_mask(mask)), mask_iou(predicted, mask)))
     if not scores:

@@ -1,7 +1,7 @@
 """A furnished scene: a room or a part of a garden, what stands in it, and a camera.
 
-Invariant: the camera is inside the room at the height of a person's eyes, no object is at the camera, every object that
-may be edited carries nothing, and the camera sees a good part of every object.
+Invariant: the camera is inside the room at the height of a person's eyes, no object is at the camera, an object that
+may be edited carries nothing unless the edit takes it along, and the camera sees a good part of every object.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +15,10 @@ from ..assets.asset import Asset
 from ..assets.carriers import AssetSupports, role
 from .arrangement import Furnished, outlines
 from .camera import Orbit, eye, frame
-from .footprints import Placements, footprint, heights, prism
+from .footprints import Placements, footprint, heights, prism, remade
 from .furnish import furnish
 from .garden import sample_sky
-from .layout import FIT_SHARE, Layer, Scene
+from .layout import FURNISHED_FIT_SHARE, Layer, Scene
 from .needs import Range, SceneNeeds
 from .room import (
     WALLS,
@@ -33,8 +33,8 @@ from .room import (
 from .rotations import free_turns
 from .silhouettes import Forecast, forecast
 from .sites import MeshOf
-from .spec import SceneObjectSpec, SceneOptions
-from .standing import carrying, holders, renumbered, riders
+from .spec import Placement, SceneObjectSpec, SceneOptions
+from .standing import carries_along, carrying, holders, renumbered, riders
 from .template import Role, Template
 from .yard import Yard, in_garden, planted, sample_yard
 
@@ -134,7 +134,7 @@ def _seen_scene(
         if len(kept.assets) < options.objects[0]:
             continue
         objects = tuple(SceneObjectSpec(id, asset, "midground") for id, asset in kept.assets.items())
-        fit = _editable(kept, outlook, needs, options, resolution)
+        fit = _editable(kept, outlook, needs, options, resolution, room)
         if len(fit) < needs.editable or _subject_fault(view, room, kept, outlook, area):
             continue
         look = _Look(orbit, kept, objects, outlook, fit)
@@ -365,18 +365,29 @@ def _editable(
     needs: SceneNeeds,
     options: SceneOptions,
     resolution: tuple[int, int],
+    room: Room | Yard,
 ) -> tuple[int, ...]:
-    """Ids of the objects that the edit may take: well seen, and nothing stands on them."""
+    """Ids of the objects that the edit may take: well seen, and nothing stands on them that does not move along."""
     area = resolution[0] * resolution[1]
     return tuple(
         id
         for id, seen in outlook.items()
-        if FIT_SHARE[0] * area <= seen.own_px <= FIT_SHARE[1] * area
+        if FURNISHED_FIT_SHARE[0] * area <= seen.own_px <= FURNISHED_FIT_SHARE[1] * area
         and seen.visible >= options.min_visible
         and seen.in_frame >= 0.9
-        and (not needs.turnable or bool(free_turns(found.assets[id])))
+        and (not needs.turnable or _can_turn(found.assets[id], found.placements[id], room))
         and not (needs.upright and found.placements[id].settled)
-        and not riders(id, found.placements)
+        and (carries_along(id, found.placements) if needs.carriers else not riders(id, found.placements))
+    )
+
+
+def _can_turn(asset: Asset, place: Placement, room: Room | Yard) -> bool:
+    """Whether some visible rotation keeps an object inside the walls."""
+    if isinstance(room, Yard):
+        return bool(free_turns(asset))
+    return any(
+        (np.abs(footprint(asset, remade(asset, place, turn))) <= np.array(room.size[:2]) / 2).all()
+        for turn in free_turns(asset)
     )
 
 

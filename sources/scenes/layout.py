@@ -29,6 +29,7 @@ from .spec import (
     SceneKind,
     SceneObjectSpec,
     SceneOptions,
+    Standing,
     Surface,
     Wall,
 )
@@ -50,6 +51,8 @@ _LEAST_SHARE = 0.004
 """Least share of the frame for any object of a scene."""
 FIT_SHARE: Range = (0.018, 0.45)
 """Range of the share of the frame for an object that may be edited."""
+FURNISHED_FIT_SHARE: Range = (0.009, 0.45)
+"""The same in a room, where small things on furniture are seen together with it."""
 _GUEST_SHARE = 0.024
 """Least share of the frame for a guest, because its container may be farther away."""
 _NEAREST = 0.25
@@ -98,13 +101,17 @@ class Scene:
         """Whether it was arranged from a template, in a room or a garden."""
         return self.room is not None or self.garden is not None
 
-    def step(self, identity: int) -> float:
-        """`size` for an object: in a furnished scene, of what stands on the same support (or on the floor as well)."""
+    def step(self, identity: int, level: Standing | None) -> float:
+        """`size` for an object at a level: in a furnished scene, of it and of what stands on this support or floor."""
         if not self.furnished:
             return self.size
-        level = self.placements[identity].standing
-        sizes = [apparent_size(self.asset(id)) for id, place in self.placements.items() if place.standing == level]
-        return float(np.median(sizes))
+        there = {identity, *(id for id, place in self.placements.items() if place.standing == level)}
+        return float(np.median([apparent_size(self.asset(id)) for id in there]))
+
+    @property
+    def assets(self) -> dict[int, Asset]:
+        """The asset of each object, by id."""
+        return {placed.id: placed.asset for placed in self.objects}
 
     def asset(self, identity: int) -> Asset:
         """The asset of an object. Ids count from 1 in the order of `objects`."""

@@ -23,3 +23,5 @@ class SceneNeeds:
     """Whether only upright objects may be edited: what lies, leans or is in a heap keeps its place."""
     editable: int = 1
     """Least number of objects that are visible enough to be edited."""
+    carriers: bool = False
+    """Whether an object may be edited on or in which others stand: they move along."""

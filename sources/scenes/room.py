@@ -248,20 +248,24 @@ def seen_from(room: Room, cameras: Sequence[CameraPose]) -> Room:
     return replace(room, light=replace(room.light, unseen=("ceiling", *walls), lamps=lamps))
 
 
-def blocked_floor(room: Room, height: float) -> list["shapely.Polygon"]:
-    """Parts of the floor where an object of this height (meters) cannot be put: at standing lamps, in curtains, and on
-    the rug if the object is so low that the rug would hide its base."""
+def blocked(room: Room, bottom: float, top: float) -> list["shapely.Polygon"]:
+    """Parts of the floor plan where an object between two heights (meters) cannot be put: at lamps, in curtains, and on
+    the rug if the object stands on the floor and is so low that the rug would hide its base."""
     import shapely
     import shapely.affinity
 
-    found = [shapely.Point(lamp.x, lamp.y).buffer(lamp.radius) for lamp in room.light.lamps if lamp.kind == "standing"]
+    found = [
+        shapely.Point(lamp.x, lamp.y).buffer(lamp.radius)
+        for lamp in room.light.lamps
+        if lamp.kind == "standing" or lamp.z < top
+    ]
     for curtain in room.curtains:
-        if curtain.bottom < height:
+        if curtain.bottom < top:
             ends = (curtain.along - curtain.width / 2, curtain.along + curtain.width / 2)
             near = [_at_wall(room, curtain.wall, end, 0.0) for end in ends]
             far = [_at_wall(room, curtain.wall, end, _CURTAIN_DEPTH) for end in reversed(ends)]
             found.append(shapely.Polygon([*near, *far]))
-    if room.rug is not None and height < FLAT_M:
+    if room.rug is not None and bottom == 0 and top < FLAT_M:
         rug = shapely.box(-room.rug.length / 2, -room.rug.width / 2, room.rug.length / 2, room.rug.width / 2)
         turned = shapely.affinity.rotate(rug, room.rug.yaw_deg, origin=(0, 0))
         found.append(shapely.affinity.translate(turned, room.rug.x, room.rug.y))

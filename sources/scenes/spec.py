@@ -143,6 +143,14 @@ class SceneSpec:
     garden: Garden | None = None
     kind: SceneKind = "open"
 
+    @property
+    def moved(self) -> tuple[int, ...]:
+        """Ids of the edited objects, then of those that move along because they stand on them."""
+        edited = self.edit.edited
+        after = self.target.placements
+        along = (id for id, place in self.source.placements.items() if id not in edited and after[id] != place)
+        return (*edited, *along)
+
     def asset(self, identity: int) -> Asset:
         """The asset of the object with this id."""
         return next(placed.asset for placed in self.objects if placed.id == identity)

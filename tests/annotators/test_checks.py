@@ -9,13 +9,23 @@ import pytest
 from spatialdata_builder.annotators.case import Case
 from spatialdata_builder.annotators.checks import GeometryChecks, edit_error
 from spatialdata_builder.annotators.claims import Claims
-from spatialdata_builder.annotators.measure import Images, hull_fill, outline_change, speckle
+from spatialdata_builder.annotators.measure import Images, carried_error, hull_fill, outline_change, speckle
 from spatialdata_builder.annotators.templates import instructions
 from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.errors import BadInput
-from spatialdata_builder.shards.geometry import box_of_mask, matrix4, to_json_list
+from spatialdata_builder.shards.geometry import box_of_mask, matrix4, similarity, to_json_list
 from spatialdata_builder.shards.sample import Reject, Result, Row
-from spatialdata_builder.shards.schema import EDIT_KINDS, EditKind, Instruction, Measures, PairFacts, Scores
+from spatialdata_builder.shards.schema import (
+    EDIT_KINDS,
+    FLOOR,
+    EditKind,
+    Instruction,
+    Measures,
+    PairFacts,
+    SceneObject,
+    Scores,
+    SupportRef,
+)
 from spatialdata_builder.shards.stage import Stage
 from tests.annotators.factory import SIDE, random_facts
 from tests.annotators.pictures import draw, sample
@@ -443,3 +453,58 @@ def test_thin_and_leafy_masks_pass():
     assert speckle(np.indices((80, 80)).sum(0) % 2 == 0) == pytest.approx(2, abs=0.05)
     assert speckle(np.zeros((8, 8), bool)) == 0 and hull_fill(np.zeros((8, 8), bool)) == 1
     assert hull_fill(chair) < 0.3 and hull_fill(np.ones((8, 8), bool)) == 1
+
+
+def with_rider(shift: float) -> PairFacts:
+    """A translation whose edited object carries the next object along, by `shift` of the way."""
+    for seed in range(200):
+        facts = random_facts(seed, "translate")
+        edited = facts.edit.object
+        rider = next(thing for thing in facts.objects if thing.id != edited)
+        moved = matrix4(rider.source_pose)
+        moved[:3, 3] += shift * np.array(facts.edit.translation)
+        objects: list[SceneObject] = []
+        for thing in facts.objects:
+            on = SupportRef(object=edited, kind="top", shelf=0, shelves=0) if thing.id == rider.id else FLOOR
+            pose = {"target_pose": to_json_list(moved)} if thing.id == rider.id else {}
+            objects.append(thing.model_copy(update={"source_support": on, "target_support": on, **pose}))
+        found = facts.model_copy(update={"objects": objects})
+        if isinstance(check(*draw(found)), Row) or shift != 1:
+            return found
+    raise AssertionError("no accepted pair")
+
+
+def test_what_stands_on_a_moved_object_must_move_along():
+    assert edit_error(with_rider(1.0)) < 0.1
+    assert edit_error(with_rider(0.0)) > 100
+    assert edit_error(with_rider(0.99)) > 1
+    facts = with_rider(1.0)
+    edited = next(thing for thing in facts.objects if thing.id == facts.edit.object)
+    rider = next(thing for thing in facts.objects if thing.source_support.object == edited.id)
+    turned = matrix4(rider.target_pose) @ similarity(0, 0, 0, 1.0)
+    spoiled = rider.model_copy(update={"target_pose": to_json_list(turned)})
+    assert carried_error(spoiled, edited) > 10
+
+
+def test_changed_covers_what_moves_along():
+    facts, members = draw(with_rider(1.0))
+    rider = next(thing for thing in facts.objects if thing.source_support.object == facts.edit.object)
+    images = Images.decode(members)
+    spared = images.changed & ~np.logical_or(*images.masks(rider.id))
+    # The images are made equal there, so that nothing but the rider's mask tells.
+    source = np.where(spared[..., None], images.source, images.target)
+    without = {**members, "source": codecs.encode_image(source), "changed": codecs.encode_mask(spared)}
+    assert reason(check(facts, without)) == "changed_misses_object"
+
+
+@pytest.mark.parametrize("rise", [0.0015, 0.01])
+def test_an_uneven_surface_may_lift_a_turned_object_a_little(rise: float):
+    facts, _ = accepted("rotate")
+    objects: list[SceneObject] = []
+    for thing in facts.objects:
+        on = SupportRef(object=99, kind="soft", shelf=0, shelves=0)
+        pose = matrix4(thing.target_pose)
+        pose[2, 3] += rise if thing.id == facts.edit.object else 0.0
+        update = {"source_support": on, "target_support": on, "target_pose": to_json_list(pose)}
+        objects.append(thing.model_copy(update=update))
+    assert (edit_error(facts.model_copy(update={"objects": objects})) < 1) == (rise < 0.002)
