@@ -73,8 +73,8 @@ def inserted_onto(case: Case, a: str) -> list[Group]:
 def removed_from(case: Case) -> list[Group]:
     """The removed object by what it stands on; groups of true sentences."""
     start, x = case.start, case.edited_name
-    if start is None or _has_place(x) or (case.riders and start.support.kind == "floor"):
-        return []  # `the table with everything on it on the floor` is misread
+    if start is None or _has_place(x) or start.support.kind == "floor":
+        return []  # nobody removes a chair from the floor
     verb = "are" if is_plural(x) else "is"
     words = _clear(case, _off(start), start)[-1:]
     clear = start.support.kind == "inside" or not words or words[0].startswith("off ")

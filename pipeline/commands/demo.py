@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...shards.errors import SpatialdataError
+from ...shards.schema import EDIT_KINDS
 from ..config import with_overrides
 from ..opened import open_out
 from ..terminal import say
@@ -19,6 +20,8 @@ DEMO: dict[str, Any] = {
     "samples": 30,
     "seed": 7,
     "unit_size": 2,
+    "edits": {kind: 1 for kind in EDIT_KINDS},
+    "scene": {"kinds": {"open": 1, "tabletop": 2, "room": 3, "garden": 1}},
     "render": {"resolution": [256, 256], "samples": 16},
     "shard": {"name": "demo", "samples_per_shard": 16, "splits": {"train": 0.7, "val": 0.15, "test": 0.15}},
 }

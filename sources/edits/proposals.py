@@ -86,8 +86,7 @@ def scene_for(
     """
     rules = RULES[kind]
     for part in range(_SCENES):
-        # As for `generator(seed, number, SCENE)` if `part` is 0: a seed sequence ignores zeros at its end.
-        rng = generator(seed, number, SCENE, part)
+        rng = generator(seed, number, SCENE, *((part,) if part else ()))
         scene = compose_scene(rng, assets, furniture, rules.needs, options, resolution)
         if isinstance(scene, str) or rules.suits(scene):
             return scene
