@@ -96,7 +96,7 @@ class Request(Generic[Keys]):
     assets_sha256: str = ""
     """Its digest; empty before there is a plan."""
     materials: str = ""
-    """Path or URL of the table of HDRIs and texture sets, if the plan has one."""
+    """Path or URL of the table of HDRIs, texture sets and room models, if the plan has one."""
     say: Callable[[str], None] = lambda _: None
     """Reports one line to the user."""
 
