@@ -142,7 +142,9 @@ class Camera(_Fixed):
 class SupportRef(_Fixed):
     """What an object stands on, in or under."""
 
-    object: int = Field(ge=0, description="id of the supporting object; 0 for the floor, and where `kind` is empty")
+    object: int = Field(
+        ge=0, description="id of the supporting object; 0 for the floor, a room model, and where `kind` is empty"
+    )
     kind: Literal["", "floor", SupportKind] = Field(description="empty if the object is absent or this is unknown")
     shelf: int = Field(ge=0, description="number of the shelf of the supporting object, 1 is the lowest; else 0")
     shelves: int = Field(ge=0, description="how many shelves the supporting object has, if `kind` is shelf; else 0")

@@ -29,7 +29,7 @@ NOT_IN_CARD: Final[dict[str, Any]] = {"card": False}
 """`json_schema_extra` of an option that is a location on a machine: cards do not show it."""
 LIGHT: Final = (
     "Floors and walls are procedural, and light comes from the HDRIs that ship with Blender (CC0), except for the "
-    "texture sets and HDRIs that the attribution lists."
+    "texture sets, HDRIs and room models that the attribution lists."
 )
 
 
@@ -96,7 +96,7 @@ class Request(Generic[Keys]):
     assets_sha256: str = ""
     """Its digest; empty before there is a plan."""
     materials: str = ""
-    """Path or URL of the table of HDRIs and texture sets, if the plan has one."""
+    """Path or URL of the table of HDRIs, texture sets and room models, if the plan has one."""
     say: Callable[[str], None] = lambda _: None
     """Reports one line to the user."""
 

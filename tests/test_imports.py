@@ -44,6 +44,7 @@ FLOORS = {
         "edits blender",
         "survey",
         "materials",
+        "environments",
         "rendered",
         "objaverse models",
         "infinigen",

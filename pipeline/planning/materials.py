@@ -1,4 +1,4 @@
-"""The HDRIs and texture sets of a plan: found in the user's folders once, checked, and kept under OUT.
+"""The HDRIs, texture sets and room models of a plan: found in the user's folders once, checked, and kept under OUT.
 
 Invariant: the table is written last, so all files that it names are complete. A build that is resumed uses the kept
 files: the user's folders may be gone, but if they are there, they must be what was planned.
@@ -12,10 +12,25 @@ from typing import Any, Final, TypeVar
 
 from ...shards.errors import BadInput
 from ...shards.licenses import to_license_name
+from ...sources.assets.glb import GlbError
 from ...sources.blender.render import ImageFacts, Renderer, SceneError
+from ...sources.environments.folder import KEY as _ENVIRONMENTS
+from ...sources.environments.folder import TABLE as ENVIRONMENTS_TABLE
+from ...sources.environments.folder import FoundEnvironment, find_environments
+from ...sources.environments.survey import survey_environment
+from ...sources.materials.hdris import TABLE as HDRIS_TABLE
 from ...sources.materials.hdris import FoundHdri, find_hdris
 from ...sources.materials.images import Measure, prepared_hdri, prepared_map
-from ...sources.materials.table import FOLDER, MapName, Materials, PlannedHdri, PlannedSet, from_json, to_json
+from ...sources.materials.table import (
+    FOLDER,
+    MapName,
+    Materials,
+    PlannedEnvironment,
+    PlannedHdri,
+    PlannedSet,
+    from_json,
+    to_json,
+)
 from ...sources.materials.texture_sets import TABLE as SURFACES_TABLE
 from ...sources.materials.texture_sets import FoundSet, find_sets
 from ...sources.scenes.spec import is_hdri_path
@@ -26,11 +41,13 @@ from .request import MATERIALS
 
 KEPT: Final = f"plan/{FOLDER}"
 MOST: Final = 128
-"""Most HDRIs, and most texture sets, that a plan keeps. Of more, a seeded choice."""
+"""Most HDRIs, texture sets, and room models that a plan keeps. Of more, a seeded choice."""
 _HDRIS, _SURFACES = "scene.light.hdris", "scene.surfaces"
 _UNNAMED: Final = 3
 """Names that a message lists."""
-Found = TypeVar("Found", FoundHdri, FoundSet)
+_TABLES: Final = {_HDRIS: HDRIS_TABLE, _SURFACES: SURFACES_TABLE, _ENVIRONMENTS: ENVIRONMENTS_TABLE}
+Found = TypeVar("Found", FoundHdri, FoundSet, FoundEnvironment)
+_All = tuple[list[FoundHdri], list[FoundSet], list[FoundEnvironment]]
 
 
 def settle_materials(config: Config, store: LayerStore, planned: str, say: Callable[[str], None]) -> str:
@@ -44,24 +61,22 @@ def settle_materials(config: Config, store: LayerStore, planned: str, say: Calla
         PlanDamaged: kept files are damaged, and the user's files now are others.
     """
     given = [name for name in config.scene.light.hdris if is_hdri_path(name)]
-    if not (given or config.scene.surfaces):
+    if not (given or config.scene.surfaces or _environments(config)):
         return ""
     table = held_materials(store)
     if table is not None and planned and _digest(to_json(table)) == planned:
         if missing := _first_missing(config, given):
             say(f"{missing} does not exist: using the files in {store.path(KEPT)}")
             return planned
-        hdris, sets = _chosen(config, given, lambda _: None)
-        if differing := _differing(table, hdris, sets):
+        if differing := _differing(table, *_chosen(config, given, lambda _: None)):
             raise BadInput(
-                f"{store} was planned with other HDRIs and texture sets ({_few(differing)}): use another --out, or "
-                "the original files"
+                f"{store} was planned with other HDRIs, texture sets or room models ({_few(differing)}): use another "
+                "--out, or the original files"
             )
         return planned
     if missing := _first_missing(config, given):
         raise BadInput(f"{missing} does not exist: give an existing path")
-    hdris, sets = _chosen(config, given, say)
-    table = _kept(config, store, hdris, sets)
+    table = _kept(config, store, *_chosen(config, given, say), say)
     data = to_json(table)
     digest = _digest(data)
     if planned and digest != planned:
@@ -69,7 +84,8 @@ def settle_materials(config: Config, store: LayerStore, planned: str, say: Calla
         raise PlanDamaged(f"{damaged_plan(store, what)} with the original files")
     store.write_file(MATERIALS, data)
     lights, surfaces = _counted(len(table.hdris), "HDRI"), _counted(len(table.sets), "texture set")
-    say(f"scenes also have {lights} and {surfaces} of {KEPT}")
+    rooms = f", and {_counted(len(table.environments), 'room model')}," if table.environments else ""
+    say(f"scenes also have {lights} and {surfaces}{rooms} of {KEPT}")
     return digest
 
 
@@ -93,7 +109,8 @@ def table_digest(store: LayerStore) -> str:
 
 def _first_missing(config: Config, hdris: Iterable[str]) -> str:
     """The first of the given paths that does not exist, with its option; empty if all exist."""
-    for key, names in ((_HDRIS, hdris), (_SURFACES, config.scene.surfaces)):
+    options = ((_HDRIS, hdris), (_SURFACES, config.scene.surfaces), (_ENVIRONMENTS, _environments(config)))
+    for key, names in options:
         for name in names:
             if "://" in name:
                 raise BadInput(f"{key}: {name} is a URL; give a local path")
@@ -103,15 +120,21 @@ def _first_missing(config: Config, hdris: Iterable[str]) -> str:
     return ""
 
 
+def _environments(config: Config) -> tuple[str, ...]:
+    """The folder of room models, if scenes use it."""
+    return (config.scene.environments.root,) if "environment" in config.scene.kinds else ()
+
+
 def _path(name: str) -> Path:
     return Path(name).expanduser().absolute()
 
 
-def _chosen(config: Config, hdris: Iterable[str], say: Callable[[str], None]) -> tuple[list[FoundHdri], list[FoundSet]]:
+def _chosen(config: Config, hdris: Iterable[str], say: Callable[[str], None]) -> _All:
     """What the plan uses of the given paths: what has an allowed license, or one that is not known."""
     licenses = config.source.licenses
     lights = [one for name in dict.fromkeys(map(_path, hdris)) for one in find_hdris(name)]
     sets = [one for name in dict.fromkeys(map(_path, config.scene.surfaces)) for one in find_sets(name)]
+    rooms = [one for name in _environments(config) for one in find_environments(_path(name))]
     places: dict[str, FoundSet] = {}
     for one in sets:
         if (other := places.setdefault(one.name, one)) is not one:
@@ -121,6 +144,7 @@ def _chosen(config: Config, hdris: Iterable[str], say: Callable[[str], None]) ->
     return (
         _some(_HDRIS, _licensed(_HDRIS, lights, licenses, say), config.seed, say),
         _some(_SURFACES, _licensed(_SURFACES, sets, licenses, say), config.seed, say),
+        _some(_ENVIRONMENTS, _licensed(_ENVIRONMENTS, rooms, licenses, say), config.seed, say),
     )
 
 
@@ -135,10 +159,9 @@ def _licensed(key: str, found: list[Found], licenses: Sequence[str], say: Callab
             f"{key}: nothing has one of the source.licenses ({', '.join(licenses)}): allow others, or add files"
         )
     if unknown := [one.name for one in kept if names[one.name] == "unknown"]:
-        table = SURFACES_TABLE if key == _SURFACES else "hdris.csv"
         say(
-            f"{key}: {_few(unknown)} of unknown license, so the dataset has none: state it in {table} or in a file "
-            "LICENSE of the folder"
+            f"{key}: {_few(unknown)} of unknown license, so the dataset has none: state it in {_TABLES[key]} or in a "
+            "file LICENSE of the folder"
         )
     return kept
 
@@ -156,7 +179,14 @@ def _some(key: str, found: list[Found], seed: int, say: Callable[[str], None]) -
     return [one for one in found if id(one) in chosen]
 
 
-def _kept(config: Config, store: LayerStore, hdris: Sequence[FoundHdri], sets: Sequence[FoundSet]) -> Materials:
+def _kept(
+    config: Config,
+    store: LayerStore,
+    hdris: Sequence[FoundHdri],
+    sets: Sequence[FoundSet],
+    rooms: Sequence[FoundEnvironment],
+    say: Callable[[str], None],
+) -> Materials:
     """Check the files, and write them under OUT."""
     options = config.render.model_copy(update={"device": "cpu"})
     kept: dict[str, PlannedHdri] = {}
@@ -174,7 +204,38 @@ def _kept(config: Config, store: LayerStore, hdris: Sequence[FoundHdri], sets: S
             file = _keep(store, prepared_hdri(_HDRIS, one.path, measure, scratch), sizes)
             kept.setdefault(file, PlannedHdri(one.name, file, one.path.stat().st_size, one.credits))
         planned = [_keep_set(store, one, measure, scratch, sizes) for one in sets]
-    return Materials(tuple(kept.values()), tuple(planned), sizes)
+    environments, rejected = _keep_environments(store, rooms, sizes, say)
+    return Materials(tuple(kept.values()), tuple(planned), sizes, environments, rejected)
+
+
+def _keep_environments(
+    store: LayerStore, rooms: Sequence[FoundEnvironment], sizes: dict[str, int], say: Callable[[str], None]
+) -> tuple[tuple[PlannedEnvironment, ...], dict[str, str]]:
+    """Survey room models, and keep those that scenes can use; for the others, why they cannot.
+
+    Raises BadInput if none can be used.
+    """
+    kept: dict[str, PlannedEnvironment] = {}
+    rejected: dict[str, str] = {}
+    for one in rooms:
+        try:
+            interior = survey_environment(one.path, one.unit_m)
+        except GlbError as error:
+            rejected[one.name] = str(error)
+            continue
+        file = _keep(store, one.path, sizes)
+        size = one.path.stat().st_size
+        kept.setdefault(file, PlannedEnvironment(one.name, file, size, interior, one.unit_m, one.credits))
+    reasons = "; ".join(f"{name}: {why}" for name, why in list(rejected.items())[:_UNNAMED])
+    more = f"; and {len(rejected) - _UNNAMED} more" if len(rejected) > _UNNAMED else ""
+    if rooms and not kept:
+        raise BadInput(
+            f"{_ENVIRONMENTS}: no room model can be used ({reasons}{more}): add others, or state unit_m, the meters "
+            f"per file unit, in {ENVIRONMENTS_TABLE}"
+        )
+    if rejected:
+        say(f"{_ENVIRONMENTS}: left out: {reasons}{more}")
+    return tuple(kept.values()), rejected
 
 
 def _keep_set(store: LayerStore, found: FoundSet, measure: Measure, scratch: Path, sizes: dict[str, int]) -> PlannedSet:
@@ -215,12 +276,18 @@ def _is_whole(store: LayerStore, name: str, size: int) -> bool:
         return False
 
 
-def _differing(table: Materials, hdris: Sequence[FoundHdri], sets: Sequence[FoundSet]) -> list[str]:
+def _differing(
+    table: Materials, hdris: Sequence[FoundHdri], sets: Sequence[FoundSet], rooms: Sequence[FoundEnvironment]
+) -> list[str]:
     """Names of what is not as planned, by names, sizes of files, and what the tables say."""
     old: dict[str, Any] = {one.name: (one.bytes, one.credits) for one in table.hdris}
     new: dict[str, Any] = {one.name: (one.path.stat().st_size, one.credits) for one in hdris}
     old |= {one.name: (one.uses, one.size_m, one.originals, one.credits) for one in table.sets}
     new |= {one.name: (one.uses, one.size_m, one.originals(), one.credits) for one in sets}
+    old |= {one.name: (one.bytes, one.unit_m, one.credits) for one in table.environments}
+    new |= {
+        one.name: (one.path.stat().st_size, one.unit_m, one.credits) for one in rooms if one.name not in table.rejected
+    }
     return [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
 
 

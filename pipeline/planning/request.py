@@ -61,7 +61,7 @@ def resolved_request(config: Config, store: LayerStore, plan: Plan | None = None
 
 
 def planned_materials(store: LayerStore, plan: Plan) -> Materials:
-    """The HDRIs and texture sets of a plan. Raises PlanDamaged if their table cannot be read."""
+    """The HDRIs, texture sets and room models of a plan. Raises PlanDamaged if their table cannot be read."""
     if "materials" not in plan.config:
         return Materials()
     try:

@@ -69,8 +69,11 @@ class HeightMap:
     """(S, 2) lowest and highest point there: of a steep triangle, else of the sample"""
 
     @classmethod
-    def of(cls, vertices: Floats, faces: Integers) -> "HeightMap":
+    def of(cls, vertices: Floats, faces: Integers, cells: int = CELLS) -> "HeightMap":
         """Rasterize a mesh: vertices (n, 3), meters, z up; faces (m, 3), at least one.
+
+        Args:
+            cells: along the longer horizontal side.
 
         Raises:
             TooComplex: it exceeds the limits.

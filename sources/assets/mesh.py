@@ -1,4 +1,4 @@
-"""The triangles of an asset in its object frame."""
+"""The triangles of a model file, and of an asset in its object frame."""
 
 from pathlib import Path
 from typing import Final
@@ -15,8 +15,8 @@ _SLACK: Final = 2e-3
 """Fraction of the largest side by which the visible part may exceed the asset's box."""
 
 
-def read_mesh(asset: Asset, file: Path) -> tuple[Floats, Integers]:
-    """Vertices (n, 3), meters, z up, and triangles (m, 3) of a GLB file, without invisible parts (`Asset.cut`).
+def read_triangles(file: Path) -> tuple[Floats, Integers]:
+    """Vertices (n, 3), file units, z up, and triangles (m, 3) of a GLB file's default scene.
 
     Raises:
         GlbError: the file cannot be read, or has no triangles.
@@ -26,7 +26,16 @@ def read_mesh(asset: Asset, file: Path) -> tuple[Floats, Integers]:
         raise GlbError("no_geometry", "the default scene contains no triangles")
     first = np.cumsum([0, *(len(one.positions) for one in primitives[:-1])])
     faces = np.concatenate([one.triangles + start for one, start in zip(primitives, first, strict=True)])
-    points = z_up(np.concatenate([one.positions for one in primitives]))
+    return z_up(np.concatenate([one.positions for one in primitives])), faces
+
+
+def read_mesh(asset: Asset, file: Path) -> tuple[Floats, Integers]:
+    """Vertices (n, 3), meters, z up, and triangles (m, 3) of a GLB file, without invisible parts (`Asset.cut`).
+
+    Raises:
+        GlbError: the file cannot be read, or has no triangles.
+    """
+    points, faces = read_triangles(file)
     vertices = points @ np.reshape(asset.axes, (3, 3)).T * asset.scale + asset.offset
     if asset.cut:
         size, slack = np.array(asset.size_m), _SLACK * max(asset.size_m)

@@ -21,7 +21,7 @@ from pydantic import BeforeValidator, TypeAdapter
 
 from ...shards.schema import SupportKind
 from .glb import Floats
-from .height_map import HeightMap, Integers, Mask
+from .height_map import CELLS, HeightMap, Integers, Mask
 
 if TYPE_CHECKING:
     import shapely
@@ -201,19 +201,20 @@ def rest_height(support: Support, base: Sequence[Sequence[float]] | Floats) -> f
     return max(float(np.quantile(found, 1 - _SINK_SHARE)), highest - SINK)
 
 
-def find_supports(vertices: Floats, faces: Integers) -> tuple[Support, ...]:
+def find_supports(vertices: Floats, faces: Integers, cells: int = CELLS) -> tuple[Support, ...]:
     """All supports of a model, whatever its category.
 
     Args:
         vertices: (n, 3), object frame, meters, z up.
         faces: (m, 3) indices.
+        cells: of the height map, along the longer horizontal side.
 
     Raises:
         height_map.TooComplex: the model exceeds the limits of a height map.
     """
     if not len(faces):
         return ()
-    surface = HeightMap.of(vertices, faces)
+    surface = HeightMap.of(vertices, faces, cells)
     return tuple(_Search(surface).find()) if len(surface.at) else ()
 
 
@@ -295,7 +296,7 @@ class _Search:
         region = (mask | bridged) & ~blocked
         covered = bool(np.isfinite(surface.clearance[crossings[0]]))
         smallest = max(kind.smallest, _SMALLEST_COVERED) if covered else kind.smallest
-        for outline, radius, core in _outlines(region, surface, smallest):
+        for outline, radius, core in outlines(region, surface, smallest):
             around = cv2.dilate(core.view(np.uint8), np.ones((3, 3), np.uint8)).view(np.bool_) & region
             own = crossings[around.ravel()[surface.at[crossings]]]
             if support := self._support(outline, radius, core, around, own, base, kind):
@@ -332,7 +333,7 @@ class _Search:
         return Support(
             kind=name,
             z=round(float(np.nanmax(heights)) if flat else z, 6),
-            polygon=_rings(outline),
+            polygon=rings_of(outline),
             clearance=round(clearance, 6),
             radius=round(radius, 6),
             rim=round(rim, 6) if name == "inside" else 0.0,
@@ -400,7 +401,7 @@ class _Search:
             legs = surface.between(-math.inf, least)
             kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
             region = covered & ~cv2.dilate(legs.view(np.uint8), kernel).view(np.bool_)
-            parts = list(_outlines(region, surface, max(_SMALLEST_UNDER, _SMALLEST[1] * self.width)))
+            parts = list(outlines(region, surface, max(_SMALLEST_UNDER, _SMALLEST[1] * self.width)))
             if not parts:
                 break
             outline, inscribed, core = max(parts, key=lambda part: part[0].area)
@@ -409,7 +410,7 @@ class _Search:
             own = np.flatnonzero(core.ravel()[surface.at])
             clearance = min(self._lowest_above(core, least, own), float(surface.z[own].min()))
             if sides := self._open_sides(core, min(0.5 * clearance, _HAND)):
-                support = Support("under", 0.0, _rings(outline), round(clearance, 6), round(inscribed, 6), 0.0, sides)
+                support = Support("under", 0.0, rings_of(outline), round(clearance, 6), round(inscribed, 6), 0.0, sides)
                 best = (best[0] if best else outline.area, support)
         return [best[1]] if best else []
 
@@ -428,7 +429,7 @@ def _distinct(hard: Sequence[Support], soft: Sequence[Support]) -> list[Support]
     return kept + left
 
 
-def _outlines(region: Mask, surface: HeightMap, smallest: float) -> Iterator[tuple["shapely.Polygon", float, Mask]]:
+def outlines(region: Mask, surface: HeightMap, smallest: float) -> Iterator[tuple["shapely.Polygon", float, Mask]]:
     """The connected parts of a region that can hold a circle of this radius: outline, radius, cells.
 
     An outline keeps at least half a cell from other cells.
@@ -460,7 +461,7 @@ def _outlines(region: Mask, surface: HeightMap, smallest: float) -> Iterator[tup
                 yield outline, radius, cells
 
 
-def _rings(outline: "shapely.Polygon") -> tuple[Ring, ...]:
+def rings_of(outline: "shapely.Polygon") -> tuple[Ring, ...]:
     return tuple(
         tuple((round(x, 6) + 0.0, round(y, 6) + 0.0) for x, y in ring.coords[:-1])
         for ring in (outline.exterior, *outline.interiors)

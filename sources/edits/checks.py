@@ -64,7 +64,7 @@ class FloorPlan:
 
     def __init__(self, scene: Scene) -> None:
         self._scene, self._room, self._assets = scene, scene.room, scene.assets
-        self._inside = free_floor(scene)
+        self._floor = None if scene.interior else free_floor(scene)
         self._margin = _MARGIN * scene.size
         self.outlines: Final = {id: self.outline(id, place) for id, place in scene.placements.items()}
 
@@ -85,7 +85,7 @@ class FloorPlan:
                 return fault
             outline = self.outline(identity, place)
             low, high = heights(self._assets[identity], place)
-            if not self._inside.contains(outline):
+            if not self._is_inside(place, outline, high - low):
                 return "beyond_floor" if self._room is None else "behind_wall"
             if self._room and high > self._room.size[2] - _BELOW_CEILING:
                 return "too_high_for_room"
@@ -104,6 +104,13 @@ class FloorPlan:
                 if others and shapely.distance(outline, others).min() < least:
                     return "collides"
         return None
+
+    def _is_inside(self, place: Placement, outline: "shapely.Polygon", height: float) -> bool:
+        """Whether an object is where the floor is; in a room model, where the floor is free up to its height."""
+        interior = self._scene.interior
+        if interior is None:
+            return self._floor is not None and self._floor.contains(outline)
+        return place.standing is not None or interior.free_floor(height).contains(outline)
 
     def outline(self, identity: int, place: Placement) -> "shapely.Polygon":
         """An object from above, world meters."""

@@ -12,7 +12,7 @@ from ..scenes.camera import bearings
 from ..scenes.footprints import apparent_size, extent
 from ..scenes.layout import Scene
 from ..scenes.spec import Placement
-from ..scenes.standing import region
+from ..scenes.standing import base_of, region
 from .draft import resting
 
 _AIMS = ("view", "reference", "between", "free")
@@ -89,7 +89,7 @@ def _free(rng: np.random.Generator, scene: Scene, identity: int) -> Spot:
     own = scene.placements[identity]
     level = own.standing
     if level is not None:
-        bounds = region(scene.supports[level.object][level.support], scene.placements[level.object]).bounds
+        bounds = region(scene.supports[level.object][level.support], base_of(level, scene.placements)).bounds
         return at(scene, identity, own, rng.uniform(bounds[:2], bounds[2:]))
     spots = np.array([(place.x, place.y) for place in scene.placements.values()])
     low, high = spots.min(axis=0) - 0.8 * scene.size, spots.max(axis=0) + 0.8 * scene.size

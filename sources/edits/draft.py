@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..scenes.layout import Scene
 from ..scenes.spec import EditSpec, Placement, SceneSpec, State
-from ..scenes.standing import carried, rested
+from ..scenes.standing import base_of, carried, rested
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def resting(scene: Scene, identity: int, place: Placement) -> Placement:
     on = place.standing
     if on is None:
         return place
-    return rested(scene.asset(identity), place, scene.placements[on.object], scene.supports[on.object][on.support])
+    return rested(scene.asset(identity), place, base_of(on, scene.placements), scene.supports[on.object][on.support])
 
 
 def specify(scene: Scene, draft: Draft) -> SceneSpec:
@@ -59,4 +59,5 @@ def specify(scene: Scene, draft: Draft) -> SceneSpec:
         room=scene.room,
         garden=scene.garden,
         kind=scene.kind,
+        environment=scene.environment,
     )

@@ -26,7 +26,7 @@ SMALL_M = 0.4
 def textured(spec: SceneSpec, sets: Sequence[PlannedSet], share: float, rng: np.random.Generator) -> SceneSpec:
     """The scene with texture sets on a share of its floors, walls, grounds and tables, where one is made for them."""
     chosen: dict[Surface, Surface] = {}
-    open_scene = spec.room is None and spec.garden is None
+    open_scene = spec.room is None and spec.garden is None and spec.environment is None
     open_floor = _open_floor(spec)
 
     def change(surface: Surface, use: Use) -> Surface:

@@ -1,4 +1,4 @@
-"""The table of a plan's HDRIs and texture sets, and their files on this machine.
+"""The table of a plan's HDRIs, texture sets and room models, and their files on this machine.
 
 Invariant: a file is named after its sha256, so a copy is the planned file or is not used.
 """
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from ...shards.errors import SpatialdataError
 from ...shards.stores import open_store
 from ..blender.environment import cache_folder
+from ..scenes.interior import Interior
 from ..scenes.spec import SceneOptions, SceneSpec
 from ..scenes.values import OWN_HDRIS, Surface, TexturedSurface
 from .credits import Credits
@@ -55,13 +56,31 @@ class PlannedSet:
 
 
 @dataclass(frozen=True)
+class PlannedEnvironment:
+    """A room model."""
+
+    name: str
+    """Path below the given folder."""
+    file: str
+    """Name of the kept file."""
+    bytes: int
+    interior: Interior
+    unit_m: float | None
+    """Meters per file unit, if the folder's table states it."""
+    credits: Credits
+
+
+@dataclass(frozen=True)
 class Materials:
-    """What scenes may use beside Blender's HDRIs and procedural surfaces."""
+    """What scenes may use beside Blender's HDRIs, procedural surfaces and rooms."""
 
     hdris: tuple[PlannedHdri, ...] = ()
     sets: tuple[PlannedSet, ...] = ()
     sizes: dict[str, int] = field(default_factory=dict[str, int])
     """Size in bytes of each kept file, by its name."""
+    environments: tuple[PlannedEnvironment, ...] = ()
+    rejected: dict[str, str] = field(default_factory=dict[str, str])
+    """Why room models of the folder are not used, by their names."""
     folder: str = field(default="", compare=False)
     """Path or URL of the folder of the files."""
 
@@ -71,6 +90,16 @@ class Materials:
         fs, path = open_store(url)
         with fs.open(path, "rb") as file:
             return replace(from_json(file.read()), folder=url.removesuffix(url.split("/")[-1]) + FOLDER)
+
+    @property
+    def credited(self) -> tuple[PlannedHdri | PlannedSet | PlannedEnvironment, ...]:
+        """Everything that was made by somebody."""
+        return (*self.hdris, *self.sets, *self.environments)
+
+    @property
+    def interiors(self) -> dict[str, Interior]:
+        """The free space of each room model, by the name of its kept file."""
+        return {one.file: one.interior for one in self.environments}
 
     def resolved(self, options: SceneOptions) -> SceneOptions:
         """The options with files instead of paths: kept HDRIs, and names of sets with what they look like.
@@ -85,6 +114,8 @@ class Materials:
         """The specification with the paths of files on this machine in place of their names."""
         if spec.light.hdri in self.sizes:
             spec = replace(spec, light=replace(spec.light, hdri=self._local(spec.light.hdri)))
+        if spec.environment is not None:
+            spec = replace(spec, environment=replace(spec.environment, file=self._local(spec.environment.file)))
         objects = tuple(replace(one, top=self._with_paths(one.top)) if one.top else one for one in spec.objects)
         spec = replace(spec, objects=objects)
         return with_surfaces(spec, lambda one, _: self._with_paths(one) if isinstance(one, TexturedSurface) else one)
@@ -120,7 +151,10 @@ def with_surfaces(spec: SceneSpec, change: Callable[[Surface, Use], Surface]) ->
         terrace = garden.terrace
         terrace = replace(terrace, surface=change(terrace.surface, "floor")) if terrace else None
         garden = replace(garden, ground=change(garden.ground, "ground"), terrace=terrace)
-    floor = room.floor if room else garden.ground if garden else change(spec.floor, "floor")
+    if spec.environment is not None:
+        floor = spec.floor
+    else:
+        floor = room.floor if room else garden.ground if garden else change(spec.floor, "floor")
     return replace(spec, floor=floor, walls=walls, room=room, garden=garden)
 
 

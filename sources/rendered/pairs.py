@@ -216,7 +216,8 @@ class RenderPairs(Stage):
         if needs_supports(self.scene):
             pieces = model.table.of_categories(sample.split, seed, scene, model.templates.categories)
             usable = [asset for asset in pieces if asset.uid not in broken]
-            furniture = Furniture(usable, model.table.supports_of, model.mesh_of, model.templates)
+            interiors = model.materials.interiors
+            furniture = Furniture(usable, model.table.supports_of, model.mesh_of, model.templates, interiors)
         settings = (self.scene, self.render.resolution, seed, attempt, furniture)
         if kinds := sample.spec.get("edits"):
             specs = propose_two(candidates, (kinds[0], kinds[1]), *settings)

@@ -279,6 +279,8 @@ def inside_room(room: Room, point: F64, margin: float) -> bool:
 
 def eye_fault(scene: Scene, placements: Placements, position: F64) -> str | None:
     """Why a camera cannot be at a point (3,) of a furnished scene: behind a wall, above the ceiling, in an object."""
+    if scene.interior is not None and not scene.interior.holds_eye(position):
+        return "behind_wall"
     if scene.room is not None and not (
         inside_room(scene.room, position, _FROM_WALL) and 0.2 <= position[2] <= scene.room.size[2] - _FROM_WALL
     ):

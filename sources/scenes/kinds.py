@@ -3,7 +3,7 @@
 Invariant: a scene depends on its arguments only. A build with open scenes only draws nothing for the choice of a kind.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -11,8 +11,10 @@ import numpy as np
 
 from ..assets.asset import Asset
 from ..assets.carriers import AssetSupports
+from .environment import compose_in_environment
 from .furnish import impossible
 from .furnished import furnish_scene
+from .interior import Interior
 from .layout import Scene, compose
 from .needs import SceneNeeds
 from .sites import MeshOf
@@ -25,7 +27,7 @@ _NEAR_IN_GARDEN: Final = 0.35
 
 @dataclass(frozen=True)
 class Furniture:
-    """What furnished rooms are made of."""
+    """What furnished rooms are made of, and room models to put things into."""
 
     assets: Sequence[Asset]
     """Models of many categories."""
@@ -34,6 +36,8 @@ class Furniture:
     mesh_of: MeshOf | None = None
     """Meshes of models, for physics; None: scenes do without."""
     templates: Templates = field(default_factory=builtin_templates)
+    environments: Mapping[str, Interior] = field(default_factory=dict[str, Interior])
+    """The free space of each room model, by the name of its file."""
 
 
 def draw_kind(rng: np.random.Generator, options: SceneOptions) -> SceneKind:
@@ -61,11 +65,15 @@ def compose_scene(
     """A scene that meets what an edit needs of it, or why there is none.
 
     Args:
-        assets: models of open scenes.
+        assets: models of open scenes, and of those in room models.
         furniture: models of furnished rooms; None if `options` has open scenes only.
         resolution: width and height, pixels.
     """
     kind = draw_kind(rng, options)
+    if kind == "environment":
+        if furniture is None or not furniture.environments:
+            raise ValueError("a scene of kind environment needs room models")
+        return compose_in_environment(rng, furniture.environments, assets, needs, options, resolution)
     match kind:
         case "open":
             return compose(rng, assets, needs, options, resolution)

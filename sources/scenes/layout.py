@@ -17,6 +17,7 @@ from .camera import Orbit, frame
 from .casting import Cast, cast_scene
 from .footprints import Objects, Placements, apparent_size, extent, footprint, prism
 from .garden import Garden
+from .interior import EnvironmentSpec, Interior
 from .needs import Range, SceneNeeds
 from .room import Room
 from .rotations import free_turns
@@ -89,7 +90,11 @@ class Scene:
     garden: Garden | None = None
     """The garden that the scene is in, with no `walls`; None for other scenes."""
     supports: Mapping[int, tuple[Support, ...]] = field(default_factory=dict[int, tuple[Support, ...]])
-    """Of each object, those that `Placement.standing` counts."""
+    """Of each object, and of a room model (`standing.MODEL`), those that `Placement.standing` counts."""
+    environment: EnvironmentSpec | None = None
+    """The room model that the scene is in, with no `walls`; None for other scenes."""
+    interior: Interior | None = None
+    """The free space of the room model."""
 
     @property
     def size(self) -> float:
@@ -98,8 +103,8 @@ class Scene:
 
     @property
     def furnished(self) -> bool:
-        """Whether it was arranged from a template, in a room or a garden."""
-        return self.room is not None or self.garden is not None
+        """Whether it is in a room, a garden or a room model, where objects stand on different levels."""
+        return self.room is not None or self.garden is not None or self.interior is not None
 
     def step(self, identity: int, level: Standing | None) -> float:
         """`size` for an object at a level: in a furnished scene, of it and of what stands on this support or floor."""

@@ -8,18 +8,19 @@ decimals when they are created, so that they do not depend on the last bit of a 
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, ClassVar, Final, Literal, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ...shards.options import Options, nearest
 from ...shards.schema import EditKind, SupportKind
 from ..assets.asset import Asset
 from .garden import Garden
+from .interior import EnvironmentSpec
 from .room import Room
 from .values import OWN_HDRIS, CameraPose, Light, Surface, TexturedSurface
 
-SceneKind = Literal["open", "room", "tabletop", "garden"]
+SceneKind = Literal["open", "room", "tabletop", "garden", "environment"]
 BUILTIN: Final = "builtin"
 """Name of the project's own templates in `SceneOptions.templates`."""
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -41,7 +42,7 @@ class Standing:
     """What an object stands on, in or under, other than the floor."""
 
     object: int
-    """Id of the object whose support it is."""
+    """Id of the object whose support it is; 0 for a surface of the room model of the scene."""
     support: int
     """Index of the support among those of that object (`Scene.supports`)."""
     kind: SupportKind
@@ -127,12 +128,12 @@ class SceneSpec:
     height: int
     objects: tuple[SceneObjectSpec, ...]
     floor: Surface
-    """Of a room: equal to `room.floor`. Of a garden: equal to `garden.ground`."""
+    """Of a room: equal to `room.floor`. Of a garden: equal to `garden.ground`. Not used in a room model."""
     walls: tuple[Wall, ...]
-    """Of an open scene; a room and a garden have none here."""
+    """Of an open scene; others have none here."""
     light: Light
-    """Of an open scene and a garden: the light. Of a room: what is seen through its windows and in reflections, with
-    `strength` as its mean radiance."""
+    """Of an open scene, a garden and a room model: the light. Of a room: what is seen through its windows and in
+    reflections, with `strength` as its mean radiance."""
     source: State
     target: State
     edit: EditSpec
@@ -142,6 +143,7 @@ class SceneSpec:
     room: Room | None = None
     garden: Garden | None = None
     kind: SceneKind = "open"
+    environment: EnvironmentSpec | None = None
 
     @property
     def moved(self) -> tuple[int, ...]:
@@ -158,11 +160,11 @@ class SceneSpec:
 
 def to_json(spec: SceneSpec) -> dict[str, Any]:
     """The specification as plain JSON values (object ids become strings), without `second_object`, `room`, `garden`,
-    `standing`, `settled` and `top` where there is none, and without `kind` of an open scene."""
+    `environment`, `standing`, `settled` and `top` where there is none, and without `kind` of an open scene."""
     values = asdict(spec)
     if not spec.edit.second_object:
         del values["edit"]["second_object"]
-    for name in ("room", "garden"):
+    for name in ("room", "garden", "environment"):
         if values[name] is None:
             del values[name]
     if spec.kind == "open":
@@ -258,6 +260,16 @@ class LightOptions(Options):
     )
 
 
+class EnvironmentOptions(Options):
+    """`scene.environments`."""
+
+    root: str = Field(
+        default="",
+        description="folder of room models (GLB) for scenes of kind environment",
+        json_schema_extra={"fingerprint": False},
+    )
+
+
 class SceneOptions(Options):
     """`scene`: how scenes are composed."""
 
@@ -266,7 +278,8 @@ class SceneOptions(Options):
     kinds: Annotated[dict[SceneKind, Weight], AfterValidator(_some_weight)] = Field(
         default={"open": 1.0},
         description="weights of the kinds of scenes: objects on a floor (open), a furnished room, seen as a whole "
-        "(room) or near what stands on a table or cabinet (tabletop), or a garden",
+        "(room) or near what stands on a table or cabinet (tabletop), a garden, or a room model of `environments` "
+        "(environment)",
         json_schema_extra={"fingerprint": "if changed"},
     )
     physics: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = Field(
@@ -293,6 +306,9 @@ class SceneOptions(Options):
     max_proposals: int = Field(default=40, ge=1, le=10_000, description="proposals before a sample is rejected")
     camera: CameraOptions = CameraOptions()
     light: LightOptions = LightOptions()
+    environments: EnvironmentOptions = Field(
+        default=EnvironmentOptions(), json_schema_extra={"fingerprint": "if changed"}
+    )
     surfaces: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         default=(),
         description="folders of PBR texture sets, named as those of ambientCG and Poly Haven",
@@ -305,6 +321,12 @@ class SceneOptions(Options):
         description="share of floors, walls and grounds that have a texture set of `surfaces`, if one is made for them",
         json_schema_extra={"fingerprint": "if changed"},
     )
+
+    @model_validator(mode="after")
+    def _has_environments(self) -> Self:
+        if "environment" in self.kinds and not self.environments.root:
+            raise ValueError("kinds: environment needs environments.root, a folder of room models (GLB)")
+        return self
 
 
 class RenderOptions(Options):

@@ -31,8 +31,12 @@ _BESIDE_LEGS: Final = 0.015
 """Meters around the polygon of a support of kind `under` that are free of legs."""
 _BOARD: Final = 0.05
 """Meters: shelves of one object that differ less in height are parts of one board."""
+MODEL: Final = 0
+"""In place of an object's id: the room model around a scene, whose surfaces carry objects."""
+GROUND: Final = Placement(0.0, 0.0, 0.0, 0.0)
+"""Its placement: its surfaces are in the world frame."""
 Supports = Mapping[int, tuple[Support, ...]]
-"""Supports of each object that has any, by id."""
+"""Supports of each object that has any, and of the room model, by id."""
 Assets = Mapping[int, Asset]
 
 
@@ -64,7 +68,7 @@ def below(identity: int, placements: Mapping[int, Placement]) -> tuple[int, ...]
     """Ids of the object on, in or under which an object stands, of the one on which that stands, and so on."""
     found: list[int] = []
     place = placements[identity]
-    while place.standing:
+    while place.standing and place.standing.object != MODEL:
         found.append(place.standing.object)
         place = placements[place.standing.object]
     return tuple(found)
@@ -88,7 +92,8 @@ def carrying(placements: Mapping[int, Placement]) -> frozenset[int]:
 def _holders(place: Placement) -> tuple[int, ...]:
     """Ids of the objects without which an object would not be where it is."""
     held_by = place.settled.held_by if place.settled else ()
-    return (place.standing.object, *held_by) if place.standing else held_by
+    on = place.standing
+    return (on.object, *held_by) if on and on.object != MODEL else held_by
 
 
 def renumbered(place: Placement, new: Mapping[int, int]) -> Placement:
@@ -99,6 +104,11 @@ def renumbered(place: Placement, new: Mapping[int, int]) -> Placement:
         held_by = tuple(sorted(new[id] for id in place.settled.held_by))
         place = replace(place, settled=replace(place.settled, held_by=held_by))
     return place
+
+
+def base_of(on: Standing, placements: Mapping[int, Placement]) -> Placement:
+    """The placement of what an object stands on, in or under."""
+    return GROUND if on.object == MODEL else placements[on.object]
 
 
 def standing_on(identity: int, index: int, supports: Supports) -> Standing:
@@ -190,7 +200,7 @@ def standing_fault(
     place = placements[identity]
     if place.standing is None or place.settled:
         return None
-    base = placements[place.standing.object]
+    base = base_of(place.standing, placements)
     support = supports[place.standing.object][place.standing.support]
     outline, area = shapely.Polygon(footprint(assets[identity], place)), region(support, base)
     if support.kind == "under":
@@ -205,7 +215,7 @@ def standing_fault(
     top = base.z + base.scale * support.z + place.scale * assets[identity].size_m[2] + ABOVE
     on: Standing | None = place.standing
     while on:
-        base, support = placements[on.object], supports[on.object][on.support]
+        base, support = base_of(on, placements), supports[on.object][on.support]
         if top > base.z + base.scale * (support.z + support.clearance):
             return "too_high_for_support"
         on = base.standing

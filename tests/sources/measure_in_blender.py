@@ -19,7 +19,8 @@ import numpy  # noqa: E402, F401
 ROOT = sys.argv[1]
 sys.path.append(ROOT)
 
-from spatialdata_builder.sources.blender.scene import BrokenAsset, geometry, load_asset  # noqa: E402
+from spatialdata_builder.sources.blender.geometry import geometry  # noqa: E402
+from spatialdata_builder.sources.blender.scene import BrokenAsset, load_asset  # noqa: E402
 
 
 def measure(file: str) -> dict:

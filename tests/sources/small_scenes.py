@@ -11,6 +11,7 @@ import trimesh
 
 from spatialdata_builder.shards.geometry import intrinsics, look_at, similarity, to_json_list, transform
 from spatialdata_builder.sources.assets.asset import Asset
+from spatialdata_builder.sources.assets.mesh import read_triangles
 from spatialdata_builder.sources.blender.ground import garden_parts
 from spatialdata_builder.sources.blender.shell import shell_parts
 from spatialdata_builder.sources.scenes.spec import (
@@ -191,7 +192,11 @@ def world_mesh(spec: SceneSpec, id: int, placement: Placement) -> trimesh.Trimes
 
 
 def sheets(spec: SceneSpec) -> list[trimesh.Trimesh]:
-    """What surrounds the objects: floor and walls as two triangles each, or the parts of a room or a garden."""
+    """What surrounds the objects: floor and walls as two triangles each, or a room, a garden or a room model."""
+    if spec.environment:
+        vertices, faces = read_triangles(Path(spec.environment.file))
+        placed = vertices * spec.environment.scale + spec.environment.offset
+        return [trimesh.Trimesh(placed, faces, process=False)]
     if spec.room or spec.garden:
         parts = shell_parts(asdict(spec.room)) if spec.room else garden_parts(asdict(spec.garden))
         return [trimesh.Trimesh(part.vertices, part.triangles(), process=False) for part in parts]

@@ -32,7 +32,7 @@ from ..census import Census, VisibleAsset
 
 _NAMELESS: Final = ("", "unknown")
 _NAMED: Final = 8
-"""Most HDRIs and texture sets of unknown license that a card names."""
+"""Most HDRIs, texture sets and room models of unknown license that a card names."""
 
 
 def attribution(title: str, census: Census, titles: Mapping[str, str], materials: Materials) -> str:
@@ -41,7 +41,7 @@ def attribution(title: str, census: Census, titles: Mapping[str, str], materials
     Args:
         title: title of the dataset, as Markdown.
         titles: titles of assets in their source, by uid; without one, the category is shown.
-        materials: HDRIs and texture sets of the plan.
+        materials: HDRIs, texture sets and room models of the plan.
     """
     creators = {
         name for asset in census.assets.values() for name in asset.creator.split(CREATORS) if name not in _NAMELESS
@@ -61,10 +61,10 @@ def attribution(title: str, census: Census, titles: Mapping[str, str], materials
             parts += [f"## {_heading(name)}\n", _listed(assets, titles)]
     if materials != Materials():
         parts += [
-            "## HDRIs and texture sets\n",
-            "The scenes of this dataset draw their light, floors and walls from these, beside those that are this "
-            "project's own or ship with Blender. Which sample shows which is not recorded. Changes: they were scaled, "
-            "turned, repeated and rendered.\n",
+            f"## {kinds_of(materials)}\n",
+            "The scenes of this dataset draw their light, floors, walls and rooms from these, beside those that are "
+            "this project's own or ship with Blender. Which sample shows which is not recorded. Changes: they were "
+            "scaled, turned, repeated and rendered.\n",
             _listed_materials(materials),
         ]
     return "\n".join(parts)
@@ -72,7 +72,7 @@ def attribution(title: str, census: Census, titles: Mapping[str, str], materials
 
 def whole_license(census: Census, materials: Materials) -> CombinedLicense:
     """The license of the dataset as a whole. Its remedies are those that the choice of samples allows."""
-    given = [one.credits.license for one in (*materials.hdris, *materials.sets)]
+    given = [one.credits.license for one in materials.credited]
     whole = combine([*(asset.license for asset in census.assets.values()), *given])
     models = combine(asset.license for asset in census.assets.values())
     helpful = tuple(choice for choice in models.remedies if combine([*choice, *given]).licence)
@@ -82,7 +82,7 @@ def whole_license(census: Census, materials: Materials) -> CombinedLicense:
 def dataset_license(census: Census, materials: Materials) -> str:
     """The license of the dataset as a whole, or why there is none, as Markdown paragraphs."""
     whole = whole_license(census, materials)
-    found = "models, HDRIs and texture sets" if materials != Materials() else "models"
+    found = f"models, {kinds_of(materials)}" if materials != Materials() else "models"
     if whole.licence:
         version = "1.0" if whole.licence == "cc0" else "4.0"
         name = link(f"{label(whole.licence)} {version}", license_url(whole.licence))
@@ -108,18 +108,24 @@ def _remedy(choice: Sequence[LicenseName]) -> str:
 
 
 def _unlicensed(materials: Materials) -> list[str]:
-    """A line on the HDRIs and texture sets of unknown license, if there are any."""
-    unknown = [one.name for one in (*materials.hdris, *materials.sets) if "unknown" in licenses_of(one.credits.license)]
+    """A line on what is of unknown license, if there is any."""
+    unknown = [one.name for one in materials.credited if "unknown" in licenses_of(one.credits.license)]
     if not unknown:
         return []
     more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
     names = ", ".join(escape(name) for name in unknown[:_NAMED])
-    return [f"- these HDRIs and texture sets have an unknown license: {names}{more}"]
+    return [f"- these {kinds_of(materials)} have an unknown license: {names}{more}"]
+
+
+def kinds_of(materials: Materials) -> str:
+    """What the table of materials has."""
+    return "HDRIs, texture sets and room models" if materials.environments else "HDRIs and texture sets"
 
 
 def _listed_materials(materials: Materials) -> str:
     rows: list[list[object]] = []
-    for kind, found in (("HDRI", materials.hdris), ("texture set", materials.sets)):
+    kinds = (("HDRI", materials.hdris), ("texture set", materials.sets), ("room model", materials.environments))
+    for kind, found in kinds:
         for one in found:
             credits = one.credits
             name = to_license_name(credits.license)

@@ -37,7 +37,7 @@ class CardFacts:
     limits: tuple[str, ...]
     whole: CombinedLicense
     materials: Materials
-    """HDRIs and texture sets of the plan."""
+    """HDRIs, texture sets and room models of the plan."""
     titles: Mapping[str, str]
     """Titles of assets in their source, by uid."""
 

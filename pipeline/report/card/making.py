@@ -112,6 +112,7 @@ def _configuration(facts: CardFacts) -> dict[str, Any]:
     values = redact_values(config.model_dump(mode="json", exclude=cast("Any", _OF_ONE_MACHINE | {"source": places})))
     values["scene"]["light"]["hdris"] = list(map(_without_folder, values["scene"]["light"]["hdris"]))
     values["scene"]["surfaces"] = list(map(_without_folder, values["scene"]["surfaces"]))
+    values["scene"]["environments"]["root"] = _without_folder(values["scene"]["environments"]["root"])
     values["shard"]["splits"] = dict(facts.build.plan.config["shard"]["splits"])
     usual = get_source(config.source.kind).layers
     chosen = {name: _layer(facts, name, layer) for name, layer in values["layers"].items()}

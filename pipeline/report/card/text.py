@@ -14,7 +14,7 @@ from ....shards.schema import Derivation, Scores
 from ....shards.sidecars.card import ATTRIBUTION, USAGE, edits_table, members_table, splits_table
 from ....shards.sidecars.facts import PUBLIC_SPLIT
 from ..census import Census
-from .attribution import dataset_license
+from .attribution import dataset_license, kinds_of
 from .facts import CardFacts
 from .making import layers, making
 from .references import references
@@ -131,10 +131,9 @@ def _licenses(facts: CardFacts) -> Iterator[str]:
     yield table(["models under", "samples", "share", "sample under"], rows)
     models = Counter(name for asset in census.assets.values() for name in licenses_of(asset.license))
     yield table(["license", "models"], [[label(name), models[name]] for name in LICENSES if models[name]])
-    materials = (*facts.materials.hdris, *facts.materials.sets)
-    if counts := Counter(to_license_name(one.credits.license) for one in materials):
+    if counts := Counter(to_license_name(one.credits.license) for one in facts.materials.credited):
         rows = [[label(name), counts[name]] for name in LICENSES if counts[name]]
-        yield table(["license", "HDRIs and texture sets"], rows)
+        yield table(["license", kinds_of(facts.materials)], rows)
     yield f"[{ATTRIBUTION}]({ATTRIBUTION}) names every visible model, its creator and its license.\n"
 
 

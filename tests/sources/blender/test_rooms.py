@@ -1,4 +1,4 @@
-"""Maps of rooms and gardens compared with an independent ray caster; what the camera sees of their light."""
+"""Maps of rooms, gardens and room models against an independent ray caster; what the camera sees of their light."""
 
 import dataclasses
 from pathlib import Path
@@ -9,13 +9,16 @@ import pytest
 from spatialdata_builder.sources.blender.render import RenderedView, Renderer
 from spatialdata_builder.sources.changed_region import find_changed
 from spatialdata_builder.sources.scenes.garden import sample_garden, sample_sky
+from spatialdata_builder.sources.scenes.interior import EnvironmentSpec
 from spatialdata_builder.sources.scenes.room import Mood, dress_room, sample_outlook, sample_room, seen_from
 from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneSpec, State
 from tests.needs import needs
 from tests.sources.blender.test_render import cast, first_hits, rays, same
+from tests.sources.environments.rooms import write_room
 from tests.sources.small_scenes import NAMES, scene, sheets, world_mesh, write_assets
 
 SIZES = ((4.0, 4.4), (6.2, 6.6), (2.5, 2.7))
+BLOCK = (-2.4, -1.8, 0.0, -1.9, -1.2, 0.6)
 CORNERS = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
 
 
@@ -51,17 +54,31 @@ def in_garden(seed: int) -> SceneSpec:
     return dataclasses.replace(spec, floor=garden.ground, light=sample_sky(rng), garden=garden)
 
 
+def in_model() -> SceneSpec:
+    """In a room model in centimeters, whose file the fixture writes."""
+    spec = with_one_camera(scene(walls=()))
+    model = EnvironmentSpec("", 0.02, (0.0, 0.0, -5e-5), (0.0, 0.0, 4.5, 3.0, 3.0))
+    return dataclasses.replace(spec, environment=model, kind="environment")
+
+
 SPECS = {
     "day": in_room(3, "day"),
     "evening": in_room(4, "evening"),
     "lamp": in_room(5, "lamp"),
     "garden": in_garden(6),
+    "model": in_model(),
 }
 
 
 @pytest.fixture(scope="module", params=list(SPECS))
-def rendered(request, renderer, files) -> tuple[SceneSpec, RenderedView, RenderedView]:
+def rendered(request, renderer, files, tmp_path_factory) -> tuple[SceneSpec, RenderedView, RenderedView]:
     spec = SPECS[request.param]
+    if spec.environment:
+        # Twice as large as it is written, so that the camera is inside.
+        file = write_room(
+            tmp_path_factory.mktemp("model") / "room.glb", boxes=[BLOCK], unit=100.0, without=("ceiling",)
+        )
+        spec = dataclasses.replace(spec, environment=dataclasses.replace(spec.environment, file=str(file)))
     renderer.open(spec, files)
     return spec, renderer.render(spec.source), renderer.render(spec.target)
 
