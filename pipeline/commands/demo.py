@@ -20,7 +20,7 @@ DEMO: dict[str, Any] = {
     "samples": 30,
     "seed": 7,
     "unit_size": 2,
-    "edits": {kind: 1 for kind in EDIT_KINDS},
+    "edits": dict.fromkeys(EDIT_KINDS, 1),
     "scene": {"kinds": {"open": 1, "tabletop": 2, "room": 3, "garden": 1}},
     "render": {"resolution": [256, 256], "samples": 16},
     "shard": {"name": "demo", "samples_per_shard": 16, "splits": {"train": 0.7, "val": 0.15, "test": 0.15}},

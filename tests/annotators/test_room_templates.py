@@ -32,7 +32,7 @@ def names_of(facts: PairFacts) -> dict[str, int]:
 @pytest.mark.parametrize("kind", ["translate", "insert", "remove"])
 def test_what_instructions_say_of_supports_is_true(kind: EditKind):
     found: Counter[str] = Counter()
-    for facts in rooms(80, (kind,)):
+    for facts in rooms(120, (kind,)):
         for text in texts_of(facts):
             said, wrong = false_supports(facts, text, names_of(facts))
             assert not wrong, (text, wrong)
@@ -117,7 +117,7 @@ def test_a_change_of_size_does_not_say_that_what_stands_on_the_object_changes():
 
 def test_an_ambiguous_name_is_told_by_what_the_object_stands_on():
     told = 0
-    for facts in rooms(60, ("remove", "rotate")):
+    for facts in rooms(100, ("remove", "rotate")):
         mine = next(one for one in facts.objects if one.id == facts.edit.object)
         other = next(
             (one for one in facts.objects if one.id != mine.id and one.source_support != mine.source_support), None
@@ -162,7 +162,7 @@ def test_captions_say_what_stands_on_what():
 
 def test_the_facts_for_a_model_say_what_objects_stand_on():
     said = 0
-    for facts in rooms(60, ("translate", "remove", "insert")):
+    for facts in rooms(100, ("translate", "remove", "insert")):
         mine = next(one for one in facts.objects if one.id == facts.edit.object)
         lines = edit_facts(Case(facts, SIDE, SIDE))
         for state, words in (("source", "before the edit"), ("target", "after the edit")):
@@ -172,7 +172,7 @@ def test_the_facts_for_a_model_say_what_objects_stand_on():
                 said += 1
         if riders(facts, mine.id, "source") and facts.edit.kind == "translate":
             assert "comes along" in lines or "stands on, in or under it" not in lines
-    assert said > 10
+    assert said >= 10
 
 
 def test_a_swap_has_sentences_of_its_own_in_rooms():

@@ -57,21 +57,25 @@ def test_samples_are_accepted_and_only_the_edited_object_changes(out: Path):
         assert record.schema_version == SUPPORT_VERSION
         by_id = {item.id: item for item in record.objects}
         for item in record.objects:
-            for pose, on in ((item.source_pose, item.source_support), (item.target_pose, item.target_support)):
-                if on.kind in ("", "floor"):
-                    assert on.object == 0
+            for state in ("source", "target"):
+                pose, on = getattr(item, f"{state}_pose"), getattr(item, f"{state}_support")
+                if on.kind in ("", "floor", "under"):
+                    assert (on.kind == "under") == (on.object > 0)
                     assert on.kind == "" or pose[11] == 0
-                elif on.kind == "under":
-                    assert pose[11] == 0
                 else:
-                    base = by_id[on.object]
-                    assert base.source_pose[11] < pose[11] <= base.source_pose[11] + base.size_m[2] + 0.001
+                    base = np.reshape(getattr(by_id[on.object], f"{state}_pose"), (4, 4))
+                    height = np.linalg.norm(base[:3, 2]) * by_id[on.object].size_m[2]
+                    # The center of the base of what leans or lies is above the surface.
+                    raised_by = 0.001 if np.allclose(pose[8:10], 0) else max(item.size_m) / 2
+                    assert base[2, 3] < pose[11] <= base[2, 3] + height + raised_by
                     raised += 1
         gone = by_id[record.edit.object].target_support
         assert (gone.kind == "") == (record.edit.kind == "remove")
+        along = {record.edit.object}
+        while more := {item.id for item in record.objects if item.source_support.object in along} - along:
+            along |= more
         for item in record.objects:
-            if item.id != record.edit.object:
-                assert item.source_pose == item.target_pose
+            assert item.id in along or item.source_pose == item.target_pose
     assert raised  # some things stand on furniture
 
 
