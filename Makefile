@@ -59,12 +59,12 @@ $(READERS): tests/readers/set_up.py $(DEV)
 chromium: $(DEV)
 	@$(BIN)/python tests/chromium/set_up.py || true
 
-# Pyright uses one core for about as long as the tests use both: they run beside each other.
+# Pyright uses one core for about as long as the tests use both: they run beside each other, and the tests give way.
 check: style
-	$(MAKE) --jobs 2 --output-sync types quick
+	$(MAKE) --jobs 2 --output-sync types quick GIVE_WAY=nice
 
 quick: $(DEV)
-	$(PYTEST) --quick
+	$(GIVE_WAY) $(PYTEST) --quick
 
 test: lint $(VLLM) $(READERS) chromium
 	$(PYTEST)

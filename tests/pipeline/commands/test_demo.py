@@ -10,7 +10,7 @@ from PIL import Image
 from spatialdata_builder.pipeline.commands.demo import DEMO
 from spatialdata_builder.pipeline.config import parse_config
 from spatialdata_builder.pipeline.planning.scene_rows import plan_scenes
-from spatialdata_builder.shards.schema import EDIT_KINDS, TWO_OBJECT_KINDS
+from spatialdata_builder.shards.schema import EDIT_KINDS
 from tests.pipeline.releases import spatialdata
 
 
@@ -23,7 +23,8 @@ def test_the_demo_has_every_kind_of_edit():
     kinds: Counter[str] = Counter()
     for batch in plan_scenes(config.samples, config.seed, edits, {"train": 1.0}):
         kinds.update(json.loads(spec)["edit"] for spec in batch["spec"].to_pylist())
-    assert set(kinds) == set(EDIT_KINDS) - set(TWO_OBJECT_KINDS)
+    assert set(kinds) == set(EDIT_KINDS)
+    assert set(config.scene.kinds) == {"open", "room", "tabletop", "garden"}
     assert min(kinds.values()) >= 4
 
 
