@@ -123,6 +123,8 @@ def name_objects(spec: SceneSpec) -> dict[int, str] | Literal["ambiguous_name"]:
     names: dict[int, str] = {}
     for seen in before:
         name = _unambiguous(seen, _rivals(seen, before))
+        if name and spec.kind != "open" and name.startswith("middle ") and name.endswith("shelf"):
+            name = None  # things stand on shelves here, and it reads as the middle board of a bookcase
         if name is None and seen.id in spec.edit.edited:
             return "ambiguous_name"
         names[seen.id] = name or seen.colored

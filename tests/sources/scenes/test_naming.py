@@ -97,6 +97,12 @@ def test_names(things, expected):
     assert (names if isinstance(names, str) else names[1]) == (expected or "ambiguous_name")
 
 
+def test_the_middle_bookcase_is_not_called_like_a_board_of_it():
+    shelves = scene(*((asset("shelf"), x, 0) for x in (0, -0.6, 0.6)))
+    assert name_objects(shelves) == {1: "middle shelf", 2: "leftmost shelf", 3: "rightmost shelf"}
+    assert name_objects(replace(shelves, kind="room")) == "ambiguous_name"
+
+
 def test_blue_and_light_blue_do_not_distinguish_objects():
     for near in CONFUSABLE:
         assert near <= {*PALETTE}
