@@ -124,10 +124,12 @@ def report(found: list[Surveyed]) -> None:
     without = [one.entry.uid for one in carriers if not one.supports.supports]
     named = ", ".join(without) or "-"
     print(f"{len(carriers) - len(without)} of {len(carriers)} that may carry have supports; not: {named}")
-    told = [one for one in accepted if one.supports.furniture_front_deg is not None and one.entry.front_deg is not None]
-    wrong = [one for one in told if abs(wrap_degrees(one.supports.furniture_front_deg - one.entry.front_deg)) > 1]
+    fronts = [
+        one for one in accepted if one.supports.furniture_front_deg is not None and one.entry.front_deg is not None
+    ]
+    wrong = [one for one in fronts if abs(wrap_degrees(one.supports.furniture_front_deg - one.entry.front_deg)) > 1]
     text = ", ".join(f"{one.entry.uid} ({one.supports.furniture_front_deg:g})" for one in wrong)
-    print(f"{len(told) - len(wrong)} of {len(told)} fronts agree with supports; not: {text or '-'}")
+    print(f"{len(fronts) - len(wrong)} of {len(fronts)} fronts agree with supports; not: {text or '-'}")
 
 
 def sheet(root: Path, found: list[Surveyed], azimuths: list[int], side: int) -> np.ndarray:

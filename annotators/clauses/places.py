@@ -153,7 +153,7 @@ def _wall_clause(claims: Claims, case: Case, state: StateName, moved: bool) -> C
     subject = case.edited.id
     known = case.facts.room and subject in layout.standing and what.split()[-1] in ("wall", "room", "corner")
     if not known:
-        return Clause("relation", "unchecked", f"{said}, which cannot be told")
+        return Clause("relation", "unchecked", f"{said}, which the facts do not decide")
     miss = layout.miss(kind, subject)
     before = case.source_layout.miss(kind, subject) if moved and subject in case.source_layout.standing else np.inf
     new = before > HOLDS

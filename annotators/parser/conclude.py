@@ -59,13 +59,9 @@ def conclude(reading: Reading) -> Parsed:
         return Parsed(None, (reading.object, *reading.rest))
     if kind is None or (kind.objects and not reading.object) or (not kind.in_source and "more" in reading.signs):
         return Parsed(None, tuple(reading.rest))
-    told = reading.object == "one" and any(place.described or place.in_name for place in reading.places)
-    if (not told and re.sub(r"^(?:entire|whole|full) ", "", reading.object) in NOT_OBJECTS) or reading.object.partition(
-        " "
-    )[0] in (
-        "camera",
-        "viewpoint",
-    ):
+    described = reading.object == "one" and any(place.described or place.in_name for place in reading.places)
+    plain = re.sub(r"^(?:entire|whole|full) ", "", reading.object)
+    if (not described and plain in NOT_OBJECTS) or reading.object.split(" ")[0] in ("camera", "viewpoint"):
         return Parsed(None, (reading.object, *reading.rest))
     if "turn" in kind.claims and any(place.relation == "into" and place.ends for place in reading.places):
         return Parsed(None, ("into", *reading.rest))  # `turn the table into a bench`

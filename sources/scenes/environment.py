@@ -18,7 +18,7 @@ from .camera import Orbit, eye, frame
 from .footprints import apparent_size, footprint, middle, prism
 from .garden import sample_sky
 from .interior import EnvironmentSpec, Interior, lamp_over
-from .layout import FURNISHED_FIT_SHARE, Layer, Scene
+from .layout import FURNISHED_FIT_SHARE, Scene, layered, touches
 from .needs import SceneNeeds
 from .rotations import free_turns
 from .silhouettes import Forecast, forecast
@@ -58,8 +58,6 @@ _FOCAL: Final = ((20.0, 32.0), (28.0, 44.0))
 """Focal lengths for views of the floor, and near a surface, on a 32 mm wide sensor, mm."""
 _SEEN: Final = 0.35
 """Objects of which less is forecast to be seen are left out."""
-_FROM_OBJECT: Final = 0.25
-"""Meters between the eye and an object that reaches up to it."""
 
 
 @dataclass
@@ -129,7 +127,7 @@ def _scene(
     spots = np.array([*((place.x, place.y) for place in kept.placements.values()), eye(orbit.pose())[:2]])
     sky = sample_sky(rng, options.light.hdris)
     return Scene(
-        objects=_layered(kept, orbit),
+        objects=layered(kept.objects(), kept.placements, orbit),
         placements=kept.placements,
         floor=sample_surface(rng, "floor"),
         walls=(),
@@ -267,20 +265,7 @@ def _camera(rng: np.random.Generator, found: _Arranged, near: bool, resolution: 
     middles = [middle(found.assets[id], place) for id, place in found.placements.items()]
     if not all(found.interior.sees(position, point) for point in middles):
         return None
-    return None if _touches(found.assets, found.placements, position) else orbit
-
-
-def _touches(assets: Mapping[int, Asset], placements: Mapping[int, Placement], position: F64) -> bool:
-    """Whether a camera at a point (3,) is at an object that reaches up to it."""
-    import shapely
-
-    point = shapely.Point(position[:2])
-    return any(
-        place.present
-        and position[2] <= place.z + place.scale * assets[id].size_m[2] + _FROM_OBJECT
-        and shapely.Polygon(footprint(assets[id], place)).distance(point) < _FROM_OBJECT
-        for id, place in placements.items()
-    )
+    return None if touches(found.assets, found.placements, position) else orbit
 
 
 def _seen(found: _Arranged, orbit: Orbit, resolution: tuple[int, int]) -> _Arranged:
@@ -311,16 +296,4 @@ def _editable(
         and seen.visible >= options.min_visible
         and seen.in_frame >= 0.9
         and (not needs.turnable or bool(free_turns(kept.assets[id])))
-    )
-
-
-def _layered(kept: _Arranged, orbit: Orbit) -> tuple[SceneObjectSpec, ...]:
-    """The objects with their layers of depth: thirds of the range of their distances."""
-    names: tuple[Layer, ...] = ("foreground", "midground", "background")
-    spots = np.array([(place.x, place.y) for place in kept.placements.values()])
-    distances = np.linalg.norm(spots - eye(orbit.pose())[:2], axis=1)
-    low, high = float(distances.min()), float(distances.max())
-    thirds = np.minimum((distances - low) / max(high - low, 1e-9) * 3, 2).astype(int)
-    return tuple(
-        replace(placed, layer=names[third]) for placed, third in zip(kept.objects(), thirds.tolist(), strict=True)
     )

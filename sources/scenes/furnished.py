@@ -15,10 +15,10 @@ from ..assets.asset import Asset
 from ..assets.carriers import AssetSupports, role
 from .arrangement import Furnished, outlines
 from .camera import Orbit, eye, frame
-from .footprints import Placements, footprint, heights, prism, remade
+from .footprints import Placements, footprint, prism, remade
 from .furnish import furnish
 from .garden import sample_sky
-from .layout import FURNISHED_FIT_SHARE, Layer, Scene
+from .layout import FURNISHED_FIT_SHARE, Scene, layered, touches
 from .needs import Range, SceneNeeds
 from .room import (
     WALLS,
@@ -56,8 +56,6 @@ _AZIMUTH: Final = 40.0
 """Largest angle between the viewing direction and the normal of the wall that the camera looks at, degrees."""
 _FROM_WALL: Final = 0.15
 """Meters between the eye and the walls."""
-_FROM_OBJECT: Final = 0.25
-"""Meters between the eye and an object that reaches up to it."""
 _ELEVATION: Final[Mapping[View, Range]] = {"room": (4.0, 35.0), "near": (12.0, 55.0)}
 _FOCAL: Final[Mapping[View, Range]] = {"room": (24.0, 34.0), "near": (32.0, 48.0)}
 """Focal length on a 32 mm wide sensor, mm."""
@@ -159,7 +157,7 @@ def _seen_scene(
         dressed = with_daylight(dressed, daylight)
         light, floor = replace(outside, strength=round(outside.strength * daylight, 6)), dressed.floor
     return Scene(
-        objects=_layered(best.objects, best.found.placements, best.orbit),
+        objects=layered(best.objects, best.found.placements, best.orbit),
         placements=best.found.placements,
         floor=floor,
         walls=(),
@@ -288,7 +286,7 @@ def eye_fault(scene: Scene, placements: Placements, position: F64) -> str | None
     if scene.garden is not None and not in_garden(scene.garden, position):
         return "behind_wall"
     assets = {placed.id: placed.asset for placed in scene.objects}
-    return "camera_too_near" if _touches(assets, placements, position) else None
+    return "camera_too_near" if touches(assets, placements, position) else None
 
 
 def _sized(rng: np.random.Generator, template: Template) -> tuple[Room, WallName]:
@@ -329,19 +327,7 @@ def _camera(
     inside = isinstance(room, Yard) or inside_room(room, position, _FROM_WALL)
     if not inside or not _HEIGHT[0] <= position[2] <= _HEIGHT[1]:
         return "outside"
-    return "touches" if _touches(found.assets, found.placements, position) else orbit
-
-
-def _touches(assets: Mapping[int, Asset], placements: Placements, position: F64) -> bool:
-    import shapely
-
-    point = shapely.Point(position[:2])
-    for id, place in placements.items():
-        if not place.present or position[2] > heights(assets[id], place)[1] + _FROM_OBJECT:
-            continue
-        if shapely.Polygon(footprint(assets[id], place)).distance(point) < _FROM_OBJECT:
-            return True
-    return False
+    return "touches" if touches(found.assets, found.placements, position) else orbit
 
 
 def _subject(found: Furnished, view: View) -> F64:
@@ -391,13 +377,3 @@ def _can_turn(asset: Asset, place: Placement, room: Room | Yard) -> bool:
         (np.abs(footprint(asset, remade(asset, place, turn))) <= np.array(room.size[:2]) / 2).all()
         for turn in free_turns(asset)
     )
-
-
-def _layered(objects: Sequence[SceneObjectSpec], placements: Placements, orbit: Orbit) -> tuple[SceneObjectSpec, ...]:
-    """The objects with their layers of depth: thirds of the range of their distances."""
-    names: tuple[Layer, ...] = ("foreground", "midground", "background")
-    spots = np.array([(placements[placed.id].x, placements[placed.id].y) for placed in objects])
-    distances = np.linalg.norm(spots - eye(orbit.pose())[:2], axis=1)
-    low, high = float(distances.min()), float(distances.max())
-    thirds = np.minimum((distances - low) / max(high - low, 1e-9) * 3, 2).astype(int)
-    return tuple(replace(placed, layer=names[third]) for placed, third in zip(objects, thirds.tolist(), strict=True))

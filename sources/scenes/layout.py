@@ -5,7 +5,7 @@ behind all objects from the camera.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -13,9 +13,9 @@ import numpy as np
 from ...shards.geometry import F64, matrix3, project
 from ..assets.asset import Asset
 from ..assets.supports import Support
-from .camera import Orbit, frame
+from .camera import Orbit, eye, frame
 from .casting import Cast, cast_scene
-from .footprints import Objects, Placements, apparent_size, extent, footprint, prism
+from .footprints import Objects, Placements, apparent_size, extent, footprint, heights, prism
 from .garden import Garden
 from .interior import EnvironmentSpec, Interior
 from .needs import Range, SceneNeeds
@@ -59,6 +59,8 @@ _GUEST_SHARE = 0.024
 _NEAREST = 0.25
 """Least distance of an object to the camera, as a share of the pivot's distance."""
 _WALL_HEIGHT = 2.6
+_FROM_OBJECT = 0.25
+"""Meters between the camera of a furnished scene and an object that reaches up to it."""
 FARTHEST = 40.0
 """Largest distance of an object from the scene's middle, meters. The floor ends at 60 m (`blender_scene.RADII`)."""
 _LONG = 1.7
@@ -360,4 +362,27 @@ def _light(rng: np.random.Generator, options: LightOptions) -> Light:
         hdri=options.hdris[int(rng.integers(len(options.hdris)))],
         rotation_deg=round(float(rng.uniform(0.0, 360.0)), 6),
         strength=round(float(rng.uniform(*options.strength)), 6),
+    )
+
+
+def layered(objects: Sequence[SceneObjectSpec], placements: Placements, orbit: Orbit) -> tuple[SceneObjectSpec, ...]:
+    """The objects of a furnished scene with their layers of depth: thirds of the range of their distances."""
+    names: tuple[Layer, ...] = ("foreground", "midground", "background")
+    spots = np.array([(placements[placed.id].x, placements[placed.id].y) for placed in objects])
+    distances = np.linalg.norm(spots - eye(orbit.pose())[:2], axis=1)
+    low, high = float(distances.min()), float(distances.max())
+    thirds = np.minimum((distances - low) / max(high - low, 1e-9) * 3, 2).astype(int)
+    return tuple(replace(placed, layer=names[third]) for placed, third in zip(objects, thirds.tolist(), strict=True))
+
+
+def touches(assets: Mapping[int, Asset], placements: Placements, position: F64) -> bool:
+    """Whether a camera at a point (3,), world meters, is at an object that reaches up to it."""
+    import shapely
+
+    point = shapely.Point(position[:2])
+    return any(
+        place.present
+        and position[2] <= heights(assets[id], place)[1] + _FROM_OBJECT
+        and shapely.Polygon(footprint(assets[id], place)).distance(point) < _FROM_OBJECT
+        for id, place in placements.items()
     )

@@ -162,7 +162,7 @@ def test_captions_say_what_stands_on_what():
 
 def test_the_facts_for_a_model_say_what_objects_stand_on():
     said = 0
-    for facts in rooms(100, ("translate", "remove", "insert")):
+    for facts in rooms(130, ("translate", "remove", "insert")):
         mine = next(one for one in facts.objects if one.id == facts.edit.object)
         lines = edit_facts(Case(facts, SIDE, SIDE))
         for state, words in (("source", "before the edit"), ("target", "after the edit")):
@@ -172,7 +172,7 @@ def test_the_facts_for_a_model_say_what_objects_stand_on():
                 said += 1
         if riders(facts, mine.id, "source") and facts.edit.kind == "translate":
             assert "comes along" in lines or "stands on, in or under it" not in lines
-    assert said >= 10
+    assert said > 10
 
 
 def test_a_swap_has_sentences_of_its_own_in_rooms():

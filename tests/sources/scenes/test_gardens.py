@@ -95,7 +95,7 @@ def test_edits_stay_on_flat_ground_and_the_camera_before_the_border(kind):
                 normal = np.array([-np.sin(np.deg2rad(border.yaw_deg)), np.cos(np.deg2rad(border.yaw_deg))])
                 sides = [float((np.array(point) - (border.x, border.y)) @ normal) for point in (eye[:2], (x, y))]
                 assert sides[0] * sides[1] > 0
-    assert found >= 6
+    assert found >= 8
 
 
 def test_equal_seeds_give_equal_gardens():
