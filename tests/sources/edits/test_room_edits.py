@@ -345,7 +345,7 @@ TWOS: tuple[tuple[EditKind, EditKind], ...] = (
 @pytest.mark.parametrize("kinds", TWOS)
 def test_composed_edits_take_along_what_stands_on_the_object(kinds: tuple[EditKind, EditKind]):
     valid = along = 0
-    for seed in range(12):
+    for seed in range(40 if kinds == ("scale", "scale") else 12):  # carriers are rarely scaled
         for view in VIEWS:
             specs = propose_two([], kinds, SceneOptions(kinds={view: 1}), SIZE, seed, 0, furniture())
             if not isinstance(specs, tuple):
@@ -370,7 +370,7 @@ def test_composed_edits_take_along_what_stands_on_the_object(kinds: tuple[EditKi
                 for below in lineage(edited, state.placements) - {edited}:
                     assert state.placements[below] == specs[0].source.placements[below]
     assert valid >= 12
-    assert along or kinds != ("translate", "translate")
+    assert along or kinds not in (("translate", "translate"), ("scale", "scale"))
 
 
 def test_proposals_are_pure():
