@@ -26,14 +26,28 @@ from spatialdata_builder.sources.edits.registry import RULES
 from spatialdata_builder.sources.procedural import write_glb
 from spatialdata_builder.sources.scenes.layout import Scene
 from spatialdata_builder.sources.scenes.naming import name_objects
-from spatialdata_builder.sources.scenes.spec import EditSpec, Placement, SceneOptions, SceneSpec, Standing
+from spatialdata_builder.sources.scenes.spec import EditSpec, Placement, SceneKind, SceneOptions, SceneSpec, Standing
 from spatialdata_builder.sources.scenes.standing import carried, carries_along
 from tests.sources.furniture import furniture
 
 pytestmark = pytest.mark.slow
 SIZE = (256, 256)
-VIEWS = ("room", "tabletop")
+VIEWS: tuple[SceneKind, ...] = ("room", "tabletop")
 Found = tuple[Scene, Draft]
+ALIKE: dict[EditKind, EditKind] = {"scale": "translate", "insert": "remove"}
+"""Kinds that need the same of a furnished scene as another one."""
+
+
+@cache
+def scene_of(kind: EditKind, view: SceneKind, seed: int) -> Scene | str:
+    return scene_for(kind, [], SceneOptions(kinds={view: 1}), SIZE, seed, 0, furniture())
+
+
+def test_kinds_that_are_alike_have_the_same_scenes():
+    for kind, other in ALIKE.items():
+        for view in VIEWS:
+            own = scene_for(kind, [], SceneOptions(kinds={view: 1}), SIZE, 0, 0, furniture())
+            assert repr(own) == repr(scene_of(other, view, 0))
 
 
 @cache
@@ -44,7 +58,7 @@ def edits(kind: EditKind, count: int = 40) -> list[Found]:
     for seed in range(count):
         for view in VIEWS:
             tried += 1
-            scene = scene_for(kind, [], SceneOptions(kinds={view: 1}), SIZE, seed, 0, furniture())
+            scene = scene_of(ALIKE.get(kind, kind), view, seed)
             if isinstance(scene, str):
                 continue
             draft = propose_edit(generator(seed, 0, EDIT, 0), scene, kind, 0.35, 0)
