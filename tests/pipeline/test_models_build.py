@@ -24,6 +24,7 @@ ESTIMATORS = {
     "segment": "sam2",
     "line": "informative-drawings",
 }
+MODELS = ("depth", "metric", "segment", "line")
 SCENES = (
     "samples=4",
     "unit_size=2",
@@ -31,6 +32,8 @@ SCENES = (
     "render.resolution=96",
     "render.samples=4",
     "shard.splits={train: 1, val: 0, test: 0}",
+    # One worker a layer: each loads torch and a model.
+    "engine.resources={" + ", ".join(f"{layer}: {{actors: 1, cpus: 0.1}}" for layer in ("pair", *MODELS)) + "}",
 )
 
 
