@@ -1,7 +1,7 @@
 """Scenes of each kind as a build composes them: yields, cost, contents and, on contact sheets, looks.
 
     python benchmarks/scenes.py [FOLDER] [--kinds open,room,tabletop,garden,environment] [--count 48] [--side 512]
-        [--samples 32] [--assets FOLDER] [--environments FOLDER] [--set scene.physics=off] [--sources]
+        [--samples 32] [--assets FOLDER] [--environments FOLDER] [--set scene.physics=off] [--sources] [--no-noise]
 
 Without FOLDER nothing is rendered, and hundreds of seeds take minutes. Models are procedural or those of a folder in
 Objaverse's layout; room models those of a folder, or one that is generated.
@@ -60,7 +60,7 @@ def report_composed(build: Build, kinds: Sequence[SceneKind], seeds: Sequence[in
     solids = Solids(build.mesh_of)
     rooms = {one.file: Path(build.worker.materials.folder, one.file) for one in build.worker.materials.environments}
     for kind in kinds:
-        compose(build, kind, seeds[:1])  # the first scene of a process imports what later ones reuse
+        compose(build, kind, [10**6])  # the first scene of a process imports what later ones reuse
         found = compose(build, kind, seeds)
         scenes = [scene for scene, _ in found if isinstance(scene, Scene)]
         faults = Counter(scene for scene, _ in found if isinstance(scene, str))
@@ -98,7 +98,7 @@ def report_composed(build: Build, kinds: Sequence[SceneKind], seeds: Sequence[in
         click.echo(f"  cut into each other: {cuts.total()}; not of a plausible size: {odd.total()} {dict(odd) or ''}")
 
 
-def render(build: Build, spec: SceneSpec, pair: bool) -> tuple[list[np.ndarray], dict[str, float]]:
+def render(build: Build, spec: SceneSpec, pair: bool, noise: bool) -> tuple[list[np.ndarray], dict[str, float]]:
     """The images, and what is measured of one scene."""
     renderer, files = build.worker.renderer, build.files(spec)
     before = renderer.cpu_s
@@ -113,10 +113,11 @@ def render(build: Build, spec: SceneSpec, pair: bool) -> tuple[list[np.ndarray],
         row["pair CPU s"] = renderer.cpu_s - before
         images.append(target.rgb)
         row["changed"] = find_changed(source, target, spec.moved).fraction
-    renderer.open(replace(spec, seed=spec.seed + 1), files)
-    difference = renderer.render(spec.source).rgb.astype(np.float32) - source.rgb
-    row["noise"] = float(np.sqrt(np.mean(difference**2) / 2))
-    row["blotch"] = float(np.sqrt(np.mean(cv2.blur(difference, (9, 9)) ** 2) / 2))
+    if noise:
+        renderer.open(replace(spec, seed=spec.seed + 1), files)
+        difference = renderer.render(spec.source).rgb.astype(np.float32) - source.rgb
+        row["noise"] = float(np.sqrt(np.mean(difference**2) / 2))
+        row["blotch"] = float(np.sqrt(np.mean(cv2.blur(difference, (9, 9)) ** 2) / 2))
     row["black"] = float((source.rgb < 10).all(axis=-1).mean())
     row["blown"] = float(((source.rgb >= 254).any(axis=-1) & (source.depth > 0)).mean())
     return images, row
@@ -130,7 +131,13 @@ def write_sheet(pictures: Sequence[np.ndarray], columns: int, path: Path) -> Non
 
 
 def report_rendered(
-    build: Build, kinds: Sequence[SceneKind], seeds: Sequence[int], folder: Path, columns: int, pair: bool
+    build: Build,
+    kinds: Sequence[SceneKind],
+    seeds: Sequence[int],
+    folder: Path,
+    columns: int,
+    pair: bool,
+    noise: bool,
 ) -> None:
     """Render what is missing, and print what is measured of the images."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -145,8 +152,8 @@ def report_rendered(
                 click.echo(f"{kind} {seed}: no valid proposal")
                 continue
             if not warm:  # the first render of a process allocates what later ones reuse
-                warm = bool(render(build, spec, False))
-            images, row = render(build, spec, pair)
+                warm = bool(render(build, spec, False, False))
+            images, row = render(build, spec, pair, noise)
             cv2.imwrite(str(facts.with_suffix(".png")), np.hstack(images)[..., ::-1])
             facts.write_text(json.dumps(row))
             click.echo(f"{kind:12}{seed:<5}{spec.room.light.mood if spec.room else '':8} {_line(row)}")
@@ -166,7 +173,7 @@ def report_images(folder: Path, kinds: Sequence[SceneKind], columns: int) -> Non
             key: np.array([row[key] for row in tables[kind].values()]) for key in next(iter(tables[kind].values()))
         }
         mean = {key: float(of.mean()) for key, of in values.items()}
-        median = {key: float(np.median(values[key])) for key in ("noise", "blotch")}
+        median = {key: float(np.median(of)) for key, of in values.items()}
         click.echo(f"{kind}: {len(found)} scenes, means: {_line(mean)}; medians: {_line(median)}")
         both = sorted(tables[kind].keys() & tables.get("open", {}).keys())
         if kind != "open" and both and "pair CPU s" in mean:
@@ -191,6 +198,7 @@ def _line(values: Mapping[str, float]) -> str:
 @click.option("--set", "settings", multiple=True, help="KEY=VALUE of the configuration, such as scene.physics=off")
 @click.option("--plan", default="", help="folder where the plan is kept for the next run; default: a temporary one")
 @click.option("--sources", is_flag=True, help="render sources only")
+@click.option("--noise/--no-noise", default=True, help="render each source with another seed, too")
 def main(
     folder: Path | None,
     kinds: str,
@@ -204,6 +212,7 @@ def main(
     settings: tuple[str, ...],
     plan: str,
     sources: bool,
+    noise: bool,
 ) -> None:
     """Compose or render, and measure."""
     chosen = [kind for kind in KINDS if kind in kinds.split(",")]
@@ -215,7 +224,7 @@ def main(
             if folder is None:
                 report_composed(build, chosen, seeds)
             else:
-                report_rendered(build, chosen, seeds, folder, columns, not sources)
+                report_rendered(build, chosen, seeds, folder, columns, not sources, noise)
 
 
 if __name__ == "__main__":
