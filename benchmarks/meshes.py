@@ -110,11 +110,16 @@ class Solids:
         """Whether an object, made smaller, crosses another one."""
         own = self.of(asset).smaller
         forth = np.linalg.inv(other_pose) @ pose if other_pose is not None else pose
-        corners = transform(forth, _corners(own.bounds))
-        low, high = corners.min(axis=0), corners.max(axis=0)
-        if (low > other.bounds[1]).any() or (high < other.bounds[0]).any():
+        if not _meet(own.bounds, forth, other.bounds):
             return False
-        return other.crossed_by(_moved(own.edges, forth)) or own.crossed_by(_moved(other.edges, np.linalg.inv(forth)))
+        back = np.linalg.inv(forth)
+        return other.crossed_by(_moved(own.edges, forth)) or own.crossed_by(_moved(other.edges, back))
+
+
+def _meet(bounds: F64, pose: F64, others: F64) -> bool:
+    """Whether a box (2, 3) that is moved meets another one."""
+    corners = transform(pose, np.stack(np.meshgrid(*bounds.T), axis=-1).reshape(-1, 3))
+    return bool((corners.min(axis=0) < others[1]).all() and (corners.max(axis=0) > others[0]).all())
 
 
 def _pairs(scene: Scene) -> list[tuple[int, int]]:
@@ -122,10 +127,6 @@ def _pairs(scene: Scene) -> list[tuple[int, int]]:
     places, ordered = scene.placements, sorted(scene.placements, key=lambda id: np.prod(scene.asset(id).size_m))
     pairs = combinations(ordered, 2)
     return [(other, one) if one in holders([other], places) else (one, other) for one, other in pairs]
-
-
-def _corners(bounds: F64) -> F64:
-    return np.stack(np.meshgrid(*bounds.T), axis=-1).reshape(-1, 3)
 
 
 def _moved(edges: F64, pose: F64) -> F64:

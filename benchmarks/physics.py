@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 import numpy as np
 import trimesh
-from meshes import TOUCHES_M, Solids
+from meshes import TOUCHES_M, Solids, surroundings
 from planned import Build, settings_of, spread
 from scenes import compose
 
@@ -111,6 +111,7 @@ def report(title: str, build: Build, kinds: Sequence[SceneKind], seeds: Sequence
     settling: list[float] = []
     groups: list[float] = []
     things: Counter[bool] = Counter()
+    cuts: list[str] = []
     for kind in kinds:
         for seed in seeds:
             loose.settle = clock = Clock()  # type: ignore[assignment]
@@ -123,11 +124,13 @@ def report(title: str, build: Build, kinds: Sequence[SceneKind], seeds: Sequence
                 things.update(place.settled is not None for place in scene.placements.values())
                 for name, values in gaps_of(scene, solids).items():
                     gaps[name] += values
+                cuts += [f"{kind} {seed}: {one}" for one in solids.cuts(scene, surroundings(scene))]
     click.echo(f"{title}: {len(composed)} scenes, {things[True]} settled and {things[False]} other things")
     click.echo(f"  CPU s to compose a scene: mean {np.mean(composed):.3f}, {spread(composed)}")
     if groups:
         click.echo(f"  of it settling, in {len(settling)} scenes: mean {np.mean(settling):.3f}, {spread(settling)}")
         click.echo(f"  a group of things: mean {np.mean(groups):.3f}, {spread(groups)}")
+    click.echo(f"  cut into each other: {len(cuts)} {cuts or ''}")
     for name, values in sorted(gaps.items()):
         mm = 1e3 * np.array(values)
         within = np.mean(np.abs(mm) <= 1e3 * TOUCHES_M)

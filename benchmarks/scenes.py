@@ -6,10 +6,10 @@
 Without FOLDER nothing is rendered, and hundreds of seeds take minutes. Models are procedural or those of a folder in
 Objaverse's layout; room models those of a folder, or one that is generated.
 
-Composed, of COUNT seeds: how many first proposals are scenes, CPU ms of each, relative to open scenes; things on, in
-and under others; scenes in which something is partly behind what does not carry it, in the forecast; objects that cut
-into each other or into what is around them by more than 2 mm, by rays against their triangles; objects whose size is
-not plausible for their category (`sources/assets/sizes.py`).
+Composed, of COUNT seeds: how many first proposals are scenes, CPU ms of each; things on, in and under others; scenes in
+which something is partly behind what does not carry it (two layers of depth), in the forecast; objects that cut into
+each other or into what is around them by more than 2 mm, by rays against their triangles; objects whose size is not
+plausible for their category (`sources/assets/sizes.py`).
 
 Rendered, the first valid proposal of each seed with an object translated, one sheet for each kind (FOLDER/room.png):
 CPU seconds of a pair (load the scene, cast visibility rays, render source and target) relative to open pairs of the
