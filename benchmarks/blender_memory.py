@@ -58,7 +58,8 @@ def report(build: Build, kinds: Sequence[str], count: int) -> None:
 def main(kinds: str, count: int, side: int, assets: str, plan: str) -> None:
     """Measure."""
     with tempfile.TemporaryDirectory() as scratch:
-        given = [*settings_of(assets), f"render.resolution={side}", "render.samples=1"]
+        # Composed without physics, which Blender does not see.
+        given = [*settings_of(assets), f"render.resolution={side}", "render.samples=1", "scene.physics=off"]
         report(Build.planned(given, Path(plan or scratch)), kinds.split(","), count)
 
 
