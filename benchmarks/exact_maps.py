@@ -4,14 +4,16 @@
 
 The first valid proposals of each kind with an object translated, source and target. Depth and normals: median errors of
 the pixels away from edges. IoU of each object that covers at least 200 pixels and has no see-through materials: the ray
-caster knows no textures, so it takes the cards of leaves for whole. Equal outside: pixels outside `changed`
-in which source and target differ by any bit; there must be none. `contents`: what the scenes have in common with
-difficult ones: stacks, shelves, things in containers and under tables, and things that physics has let come to rest.
+caster knows no textures, so it takes the cards of leaves for whole. It leaves out the backs of single-sided materials.
+Equal outside: pixels outside `changed` in which source and target differ by any bit; there must be none. `contents`:
+what the scenes have in common with difficult ones: stacks, shelves, things in containers and under tables, and things
+that physics has let come to rest.
 """
 
 import tempfile
 from collections import Counter
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 import click
@@ -20,7 +22,7 @@ import trimesh
 from meshes import Solids
 from planned import KINDS, Build, settings_of
 
-from spatialdata_builder.shards.geometry import transform
+from spatialdata_builder.shards.geometry import matrix4, transform
 from spatialdata_builder.sources.assets.glb import open_glb
 from spatialdata_builder.sources.blender.render import RenderedView
 from spatialdata_builder.sources.changed_region import find_changed
@@ -34,6 +36,23 @@ _LEAST_PX = 200
 def is_opaque(file: Path) -> bool:
     """Whether no material of a model says that it may be seen through."""
     return all(material.get("alphaMode", "OPAQUE") == "OPAQUE" for material in open_glb(file).items("materials"))
+
+
+def is_single_sided(file: Path) -> bool:
+    """Whether all materials of a model are seen from their front only."""
+    return not any(material.get("doubleSided", False) for material in open_glb(file).items("materials"))
+
+
+def mesh_as_seen(solids: Solids, single: Collection[int], state: State, spec: SceneSpec, id: int, place: Placement):
+    """The mesh of an object, world frame; of one whose materials are single-sided (`single`), the faces whose fronts
+    the camera may see."""
+    one = solids.of(spec.asset(id))
+    mesh = trimesh.Trimesh(transform(pose_of(place), one.vertices), one.faces, process=False)
+    if id not in single:
+        return mesh
+    eye = matrix4(state.camera.world_from_camera)[:3, 3]
+    front = ((eye - mesh.triangles_center) * mesh.face_normals).sum(axis=1) > 0
+    return trimesh.Trimesh(mesh.vertices, mesh.faces[front], process=False)
 
 
 def compare(spec: SceneSpec, view: RenderedView, truth: Cast, opaque: Collection[int]) -> dict[str, float]:
@@ -83,10 +102,6 @@ def main(kinds: str, count: int, first: int, side: int, samples: int, assets: st
         build = Build.planned(given, Path(plan or scratch))
         solids = Solids(build.mesh_of)
 
-        def mesh_of(spec: SceneSpec, id: int, place: Placement) -> trimesh.Trimesh:
-            one = solids.of(spec.asset(id))
-            return trimesh.Trimesh(transform(pose_of(place), one.vertices), one.faces, process=False)
-
         with build.worker.renderer as renderer:
             for kind in (kind for kind in KINDS if kind in kinds.split(",")):
                 rows: list[dict[str, float]] = []
@@ -98,11 +113,14 @@ def main(kinds: str, count: int, first: int, side: int, samples: int, assets: st
                         continue
                     files = build.files(spec)
                     opaque = {id for id, file in files.items() if is_opaque(file)}
+                    single = {id for id, file in files.items() if is_single_sided(file)}
                     renderer.open(spec, files)
                     states: tuple[State, State] = (spec.source, spec.target)
                     source, target = (renderer.render(state) for state in states)
                     for view, state in zip((source, target), states, strict=True):
-                        rows.append(compare(spec, view, cast(spec, state, mesh_of), opaque))
+                        rows.append(
+                            compare(spec, view, cast(spec, state, partial(mesh_as_seen, solids, single, state)), opaque)
+                        )
                         worst = rows[-1].pop("object")
                         name = spec.asset(int(worst)).category if worst else ""
                         line = "  ".join(f"{key} {value:.4g}" for key, value in rows[-1].items())
