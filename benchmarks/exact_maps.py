@@ -118,9 +118,8 @@ def main(kinds: str, count: int, first: int, side: int, samples: int, assets: st
                     states: tuple[State, State] = (spec.source, spec.target)
                     source, target = (renderer.render(state) for state in states)
                     for view, state in zip((source, target), states, strict=True):
-                        rows.append(
-                            compare(spec, view, cast(spec, state, partial(mesh_as_seen, solids, single, state)), opaque)
-                        )
+                        truth = cast(spec, state, partial(mesh_as_seen, solids, single, state))
+                        rows.append(compare(spec, view, truth, opaque))
                         worst = rows[-1].pop("object")
                         name = spec.asset(int(worst)).category if worst else ""
                         line = "  ".join(f"{key} {value:.4g}" for key, value in rows[-1].items())
