@@ -151,7 +151,8 @@ def _seen_scene(
         daylight = float(rng.uniform(*options.light.strength))
         light, floor = replace(sky, strength=round(daylight, 6)), garden.ground
     else:
-        dressed = seen_from(dress_room(rng, room, outlines(best.found)), [best.orbit.pose()])
+        standing, things = outlines(best.found, on_floor=True), outlines(best.found, on_floor=False)
+        dressed = seen_from(dress_room(rng, room, standing, things), [best.orbit.pose()])
         outside = sample_outlook(rng, dressed.light.mood, options.light.hdris)
         daylight = float(rng.uniform(*options.light.strength))
         dressed = with_daylight(dressed, daylight)

@@ -58,6 +58,8 @@ class Opening:
     """Panes of a window, panels of a door: across, down."""
     surface: Surface
     """Of the frame, and of the leaf of a door."""
+    sill: float = 0.045
+    """How far the sill of a window stands out of the wall."""
 
     @property
     def span(self) -> Range:
@@ -222,16 +224,31 @@ def sample_room(
     )
 
 
-def dress_room(rng: np.random.Generator, room: Room, taken: Furniture) -> Room:
+def dress_room(rng: np.random.Generator, room: Room, taken: Furniture, things: Furniture = ()) -> Room:
     """The room with curtains, pictures, a rug and, where the mood wants one, a standing lamp, as far as `taken` leaves
-    place for them."""
-    curtains = _curtains(rng, room, taken) if rng.random() < 0.65 else ()
+    place for them.
+
+    Args:
+        things: footprints and heights of what stands on furniture. Curtains keep off these, and sills end at the wall.
+    """
+    curtains = _curtains(rng, room, [*taken, *things]) if rng.random() < 0.65 else ()
     pictures = _pictures(rng, room, curtains, taken)
     rug = _rug(rng, room, taken) if room.floor.kind != "carpet" and rng.random() < 0.6 else None
     light = room.light
     if light.mood != "day" and (lamp := _standing_lamp(rng, room, taken)):
         light = replace(light, lamps=(*light.lamps, lamp))
-    return replace(room, curtains=curtains, pictures=pictures, rug=rug, light=light)
+    openings = tuple(_with_sill(room, opening, [*taken, *things]) for opening in room.openings)
+    return replace(room, openings=openings, curtains=curtains, pictures=pictures, rug=rug, light=light)
+
+
+def _with_sill(room: Room, opening: Opening, taken: Furniture) -> Opening:
+    """The window with a sill that ends at the wall, where something would be in it."""
+    first, last = opening.span
+    before = _standing_at(room, opening.wall, taken, opening.sill + 0.005)
+    meets = any(
+        a < last + _SILL[0] and first - _SILL[0] < b and height > opening.bottom - _SILL[1] for a, b, height in before
+    )
+    return replace(opening, sill=_FLUSH) if meets and opening.kind == "window" else opening
 
 
 def seen_from(room: Room, cameras: Sequence[CameraPose]) -> Room:
@@ -249,8 +266,8 @@ def seen_from(room: Room, cameras: Sequence[CameraPose]) -> Room:
 
 
 def blocked(room: Room, bottom: float, top: float) -> list["shapely.Polygon"]:
-    """Parts of the floor plan where an object between two heights (meters) cannot be put: at lamps, in curtains, and on
-    the rug if the object stands on the floor and is so low that the rug would hide its base."""
+    """Parts of the floor plan where an object between two heights (meters) cannot be put: at lamps, in curtains and
+    sills, and on the rug if the object stands on the floor and is so low that the rug would hide its base."""
     import shapely
     import shapely.affinity
 
@@ -264,6 +281,14 @@ def blocked(room: Room, bottom: float, top: float) -> list["shapely.Polygon"]:
             ends = (curtain.along - curtain.width / 2, curtain.along + curtain.width / 2)
             near = [_at_wall(room, curtain.wall, end, 0.0) for end in ends]
             far = [_at_wall(room, curtain.wall, end, _CURTAIN_DEPTH) for end in reversed(ends)]
+            found.append(shapely.Polygon([*near, *far]))
+    for window in room.windows():
+        # Of a window down to the floor there is none.
+        if window.bottom > 0.1 and bottom < window.bottom and window.bottom - _SILL[1] < top:
+            first, last = window.span
+            ends = (first - _SILL[0], last + _SILL[0])
+            near = [_at_wall(room, window.wall, end, 0.0) for end in ends]
+            far = [_at_wall(room, window.wall, end, window.sill) for end in reversed(ends)]
             found.append(shapely.Polygon([*near, *far]))
     if room.rug is not None and bottom == 0 and top < FLAT_M:
         rug = shapely.box(-room.rug.length / 2, -room.rug.width / 2, room.rug.length / 2, room.rug.width / 2)
@@ -300,6 +325,10 @@ _LAMP_M = 1.5
 """Least distance of a standing lamp from a camera."""
 _CURTAIN_DEPTH = 0.14
 """How far a curtain reaches into the room, with its folds, meters."""
+_SILL = (0.05, 0.03)
+"""How far a sill reaches beyond its window at each side, and how thick it is, meters."""
+_FLUSH = 0.004
+"""How far a sill stands out of the wall where there is no room for it, meters."""
 _RAYS = 24
 """Rays across and down the image that decide which walls are seen."""
 _OUTLOOKS: dict[Mood, tuple[str, ...]] = {
