@@ -16,6 +16,7 @@ from .reading import PARTNER, Reading
 
 _UNKNOWN_VERB: Final = re.compile(r"(?!the |an? )\w+(?: \w+)? (?:the|an?|its|their) ")
 
+_CAMERA: Final = re.compile(r"(?:camera|viewpoint)(?:'s)?(?: (?:angle|position|view(?:point)?|height|pose)| [^a-z]*)*")
 _PLACE_IN_NAME: Final = re.compile(
     r" (?=(?:on|in|at|over|along|above|around|across) (?:the|an?|its) (?!left\b|right\b))"
 )
@@ -61,7 +62,7 @@ def conclude(reading: Reading) -> Parsed:
         return Parsed(None, tuple(reading.rest))
     described = reading.object == "one" and any(place.described or place.in_name for place in reading.places)
     plain = re.sub(r"^(?:entire|whole|full) ", "", reading.object)
-    if (not described and plain in NOT_OBJECTS) or reading.object.split(" ")[0] in ("camera", "viewpoint"):
+    if (not described and plain in NOT_OBJECTS) or _CAMERA.fullmatch(reading.object):
         return Parsed(None, (reading.object, *reading.rest))
     if "turn" in kind.claims and any(place.relation == "into" and place.ends for place in reading.places):
         return Parsed(None, ("into", *reading.rest))  # `turn the table into a bench`

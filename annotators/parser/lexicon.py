@@ -144,7 +144,7 @@ MARKERS: Final[tuple[Marker, ...]] = (
         "gone",
         r"disappears?|vanish(?:es)?|go away|(?:must|should|has to|have to|needs? to) go(?=$| ,| and| please| entirely"
         r"| altogether)|(?:should |is |are )?(?:be )?gone"
-        rf"|out of the {SPACE}|(?:should )?no longer be (?:there|seen|visible|in the {IMAGE})",
+        rf"|out of (?:the {SPACE}|here)|(?:should )?no longer be (?:there|seen|visible|in the {IMAGE})",
     ),
     marker("away", rf"away{CLOSED}"),
     marker(
@@ -191,9 +191,9 @@ PICTURES: Final = _words("scene image picture")
 """Fillers that may also name an object."""
 ARTICLE: Final = re.compile(
     r"^(?:(?:all|both) (?:of )?(?=the |my |your |these |those ))?(?:the|an?|some|another|one more|one|this|that|these"
-    r"|those|my|your|our|his|her) "
+    r"|those|my|your|our|his|her) (?!of )"
 )
-NEW: Final = re.compile(r"^(?:an?|some|another|one more|one|two|three|four|five|six|several) ")
+NEW: Final = re.compile(r"^(?:an?|some|another|one more|one|two|three|four|five|six|several) (?!of )")
 NO_NOUN: Final = _words(
     """to off back forth should must shall would could might be been is are was were has have had does it its they
     their them we you us there here now currently still also that which who what when if because as than closer nearer
@@ -207,7 +207,7 @@ NEAREST: Final = _words("nearest closest farthest furthest next")
 WHOLE_SCENE: Final = _words("objects things items layout arrangement composition scene image picture photo")
 """Words for the scene as a whole (`rearrange the objects so that the ball is on the left`)."""
 NOT_OBJECTS: Final = _words(
-    "what everything anything something nothing there one image photo scene frame all camera viewpoint view"
+    "what whatever whichever whoever everything anything something nothing there one image photo scene frame all camera viewpoint view"
 )
 """Words that never name the edited object."""
 

@@ -16,6 +16,7 @@ from . import camera
 from .chunks import chunks, trim_noun_phrase
 from .conclude import Parsed, claims_of, conclude
 from .reading import Reading, read_clause
+from .telegrams import complete
 from .text import normalize, split
 from .verbs import KIND_VERBS, LIGHT, PLACING
 
@@ -32,11 +33,11 @@ _NO_EDIT: Final = re.compile(
 """Switching a lamp on or off is no rotation. To hide something behind another object may move or remove it."""
 _STATEMENT: Final = re.compile(
     r"(?:there (?:is|are)|(?:i|we) (?:can )?see) (?:an? |some |the |one )(.+)|no (.+)"
-    r"|((?:the|that|this|my|your|our) (?:[\w-]+ ){1,6}?)(?:is misplaced|fell|rolled|slipped|is|are|was|were|sits?"
-    r"|stands?|lies?) (?:currently |now |still |just )*"
+    r"|((?:the|that|this|my|your|our) (?:[\w-]+ ){1,6}?)(?:is misplaced|fell|rolled|slipped|(?:has|have|had) been|is|are"
+    r"|was|were|sits?|stands?|stood|lies?) (?:currently |now |still |just |always )*"
     r"(?:left |lying |standing |sitting |placed |hidden |stored |kept |stuck )?((?:on|in|under|underneath|beneath|below"
     r"|inside|atop) .+)|((?:the|that|this|my) (?:[\w-]+ ){1,6}?)(?:is|are|looks?|seems?|feels?) (?:a bit |a little "
-    r"|way |far |much )?too \w+"
+    r"|way |far |much )?too \w+(?: (?:to|for|from|behind|near) .*)?"
 )
 """A clause about an object, before a request about `it`."""
 _ABOUT_IT: Final = re.compile(
@@ -86,7 +87,7 @@ def _choose_camera(object_edit: Parsed, camera_move: Parsed, text: str) -> Parse
 
 def _parse(text: str, names: Sequence[str]) -> Parsed:
     plain, red_boxes = _RED_BOX.subn("", normalize(text))
-    plain = _join_names(plain, names)
+    plain = complete(_join_names(plain, names), _OPENERS)
     far = _FAR.search(plain) or _MUCH.search(plain)
     amount = "little" if _LITTLE.search(plain) else "much" if far else ""
     plain = _FAR.sub("", plain)

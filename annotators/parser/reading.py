@@ -30,13 +30,14 @@ _OTHER_SUBJECT: Final = re.compile(r" (?:so that|so|until|where)\b")
 """What opens a clause with its own subject."""
 _PARTICLE: Final = re.compile(r"(back|forth|up|down|off|out|over|away|forward|forwards) (?:the|an?|its|one) ")
 """A particle that is separate from its verb (`pull back the chair`)."""
-_UNKNOWN_VERB: Final = re.compile(r" and (?=(?!the |an? |its |their |another |some )\w+ (?:the|an?|its|their) )")
+_UNKNOWN_VERB: Final = re.compile(r" and (?=(?!the |an? |its |their |another |some )\w+ (?:the|an?|its|their|it|them)(?: |$))")
 """An `and` before an unknown verb (`and fill the hole`), not before a second object."""
 _LOCATION: Final = re.compile(r"(?:on|in|by|over) (?:the|an?) [\w -]+")
 """Where an object is, by a relation that claims do not have: part of its name (`the clock hanging on the wall`)."""
 _PRONOUN_LAST: Final = re.compile(r" (?:it|they)$")
 PARTNER: Final = re.compile(r" (?:and|with) (?:the|an?|my|that|this) ")
 """What comes before the second object of a swap."""
+_WITH: Final = re.compile(r"(?:it|them|that|this)(?: places?)? (?=(?:with|and) )")
 _BEFORE_ARTICLE: Final = re.compile(
     r"((?:(?!(?:of|and|with|for|or|without|like|on|in|at|from|nearest|closest)\b)[\w'-]+ ){1,6}?)(?:the|my|your|this"
     r"|these|those) (?=\w)"
@@ -271,7 +272,9 @@ def _read_words(reading: Reading, words: str, noun_phrase: str) -> bool:
         reading.rest.append(unread[1].strip())
         noun_phrase = noun_phrase[unread.end() :]
     reading.rest += [more] if more and not (more == "there" and reading.places) else []
-    if noun_phrase in PRONOUNS:
+    if reading.kind == "swap" and (partner := _WITH.match(noun_phrase)):
+        reading.object = f"{reading.object or reading.mentioned} {noun_phrase[partner.end() :]}"
+    elif noun_phrase in PRONOUNS:
         reading.object = reading.object or reading.mentioned or ("it" if noun_phrase == "it" else "")
     elif not noun_phrase or noun_phrase == reading.object:
         return False

@@ -41,10 +41,16 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
     (r"(?<!\bto )\b(halve|double|triple|reduce|increase|decrease|shrink) (?:its|their) (?:overall )?size\b", r"\1 it"),
     (r"(?<!\bthe )(?<!\ba )\btill(?= )", "until"),
     (
-        r"\b(?:it would be (?:better|best|nicer?|great|good) (?:if|when)|what if) ((?:the|that|this"
-        r"|my) (?:[\w-]+ ){1,6}?)"
+        r"\b(?:(?:it would be|would it be)(?: \w+)? (?:better|best|nicer?|great|good|lovely|possible) (?:if|when)"
+        r"|it would (?:look|work|be) (?:better|nicer|best) (?:if|when)|what if|(?:i|we) would (?:like|love|prefer) it if"
+        r"|(?:i|we) (?:only )?wish(?: that)?|suppose|imagine(?: that)?) ((?:the|that|this|my|a|an) (?:[\w-]+ ){1,6}?)"
         r"(?:were|was|is|stood|stands|sat|sits|went|lay|lies)\b",
         r"\1should be",
+    ),
+    (
+        r"\b(?:it would be (?:\w+ )?(?:better|nice|great|good|lovely) if|what if|(?:i|we) would (?:like|love|prefer) it if"
+        r"|(?:i|we) wish) there (?:was|were) (?=an? )|\b(?:i|we) would (?:like|love|prefer) (?:for )?there to be (?=an? )",
+        "there should be ",
     ),
     (r"\b(?:(?:(?:do|would) you )?mind|(?:how|what) about|i (?:would )?suggest|consider|try) (?=\w+ing\b)", "by "),
     (
@@ -59,9 +65,9 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
     (r"\b(?:can|could|would|will) (?:you|u|we)\b(?: please)?", "please"),
     # `could the box be moved` is `the box should be moved`.
     (
-        r"(?:^|(?<=[,.;!?] ))(?:can|could|may|might|should|shall|must) "
+        r"(?:^|(?<=[,.;!?] ))(?:can|could|may|might|should|shall|must|would(?: not)?) "
         r"((?:the|that|this|my) (?:[\w-]+ ){1,8}?)(?:please )?(?=(?:be|go|sit|stand|lie|rest|have|appear|get|swap"
-        r"|switch|trade|exchange|change)\b)",
+        r"|switch|trade|exchange|change|look|fit|work)\b)",
         r"\1should ",
     ),
     (
@@ -71,10 +77,13 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
         "i see ",
     ),
     (
-        r"(?:^|(?<=[.;!?] ))(?:as for|regarding|concerning|(?:do )?you (?:know|see)|remember|(?:what|how) about) "
-        r"(?=(?:the|that|this|my) )",
+        r"(?:^|(?<=[.;!?] ))(?:as for|regarding|concerning|(?:do )?you (?:know|see)|remember|(?:why|what) (?:is|are)"
+        r"|(?:what|how) about|maybe) (?=(?:the|that|this|my) [^,.;?!]*[,.;?!]+ \w)",
         "i see ",
     ),
+    (r"(?:^|(?<=[.;!?] ))(?:(?:what|how) about|maybe|perhaps) (?=(?:the|that|this|my) )", "i want "),
+    (r"(?<=\bi see )([^,.;?!]*) doing(?= (?:on|in|under) )", r"\1"),
+    (r"(?<=\bi see )([^,.;?!]*) ?, (?!which|that|the one)", r"\1 ; "),
     (r"\bthere is no (?:longer any )?need for (?=the |that |this |my )", "i see "),
     (r"\b(?:i|we) (want|need) to (?:see|have)(?= (?:the|an?) )", r"i \1"),
     (r"\bwe (want|would like)(?= (?:the|an?) )", r"i \1"),
@@ -91,10 +100,10 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
         ", that is ",
     ),
     (r" ?, but (?=(?:the|my|this) )", " ; "),
-    (r"\breal quick\b", ""),
+    (r"\breal quick\b| ?\b(?:at the moment|right now|at present|back where (?:it|they) belongs?)\b", ""),
     (r"\bhalf as (big|large|tall|wide) again\b", r"1.5 times as \1"),
     (
-        r"\b(?:would|will|might|may) (?:look|be|work|fit|go)(?: so)?(?: much| far| a lot)? (?:better off|better|best"
+        r"\b(?<!\bit )(?:would|will|might|may|should) (?:look|be|work|fit|go)(?: so)?(?: much| far| a lot)? (?:better off|better|best"
         r"|nicer|nice|good|great)\b",
         "should stand",
     ),

@@ -58,6 +58,7 @@ def supports() -> list[Marker]:
             rf"(?:with|and|including|plus) (?:everything|whatever|anything|all|what){carried}"
             rf"|(?:(?:along|together) )?(?:with|including) (?:the|those|these)(?! {printed}){carried}"
             r"|(?:(?:along|together) )?(?:with|and|including) (?:all )?(?:of )?its contents"
+            r"|(?:(?:along|together) )?with all (?:of )?(?:its|their|the) (?:[\w-]+ )?[\w-]+s(?: on it)?"
             r"|, (?:the |an? )?[\w-]+ (?:and all|included)"
             r"|(?:and )?everything (?:that is |which is )?on it (?:should |must |will )?(?:also )?(?:moves?|comes?"
             r"|goes?|stays?)"

@@ -72,7 +72,10 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"(?<![\w.])[-+−](?=\d)", ""),
     (rf"\b({_ANY_NUMBER_WORD})(?= {_UNIT}\b)", lambda found: str(_NUMBER_WORDS[found[1].replace("-", " ")])),
     (rf"\bfactor of ({_ANY_NUMBER_WORD})\b", lambda found: f"factor of {_NUMBER_WORDS[found[1].replace('-', ' ')]}"),
+    (rf"\b({_ANY_NUMBER_WORD}|\d) and a half\b", lambda found: f"{_NUMBER_WORDS.get(found[1], found[1])}.5"),
     # Turns, the longer phrases first.
+    (r"\b(?:a|one|1) third of a (?:full |whole |complete )?turn\b", "120 degrees"),
+    (r"(?<=of a )(?:full|whole|complete) (?=turn\b)", ""),
     (r"(?<=a )(?:revolution|rotation)\b(?! (?:of|to))", "turn"),
     (r"\b(?:three|3) eighths? of a turn\b|\b3/8 (?:of a )?turn\b", "135 degrees"),
     (r"\b(?:an|one) eighth (?:of a )?turn\b|\b1/8 (?:of a )?turn\b", "45 degrees"),
@@ -99,7 +102,6 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
         r"by \1 ",
     ),
     (rf"({NUMBER}) ?x\b", r"\1 times"),
-    (r"\b(?:one|1) and a half\b", "1.5"),
     (r"\btwice\b|(?<=\bto )double\b(?= (?:its|their|the) )", "2 times"),
     (r"\bthrice\b", "3 times"),
     (r"\b(?:two|2) thirds\b", "0.6667 times"),
@@ -147,19 +149,24 @@ _PROHIBITED: Final = re.compile(
     r"|(?:the|my|this|everything|all)\b[^,]{0,60}? (?:stays?|remains?|can stay)(?: (?:where|put|as|in|still|there|here"
     r"|untouched)\b.*)?$"
 )
-_PLACE: Final = r"(?:in front of|behind|beside|next to|near|between|into|inside|(?:to|on|at) the|left of|right of)\b"
+_PLACE: Final = (
+    r"(?:in front of|behind|beside|next to|near|between|into|inside|under|underneath|beneath|below|onto|(?:to|on|at|in) the"
+    r"|left of|right of)\b"
+)
 # `do not put it behind the lamp but in front of it` is read as `put it from behind the lamp , in front of it`.
 _CONTRAST: Final = re.compile(
     rf"^(?:please )?do not (?=\w+ )([^,]{{0,200}}?) ({_PLACE}[^,]{{0,200}}?)(?: ,)? but(?: rather)? (?={_PLACE})"
 )
 _NO_LONGER: Final = re.compile(
-    rf" (?:no longer|not) ({_PLACE}[^,]{{0,200}}?)(?: ,)? but(?: rather| instead)? "
+    rf" (?:no longer|not)(?: be)? ({_PLACE}[^,]{{0,200}}?)(?: ,)? but(?: rather| instead)? "
     rf"(?={_PLACE}|(?:to|on|at) (?:its|their)\b)"
 )
 # `, not the vase ,`, `instead of the right`, `without changing its position`: up to the next comma.
 _ASIDE: Final = re.compile(
     r"(?:(?<!\bdo)(?: ,)?(?: but| and| while)? (?!do not|never|keep |leave |only)| , (?=do not\b[^,]*,))"
     rf"{_PROHIBITION}\b[^,]*"
+    r"| ,(?: and| but| while)? (?:the|my|all|everything)\b[^,]{0,60}? (?:stays?|remains?)(?: (?:where|put|as|in|still|there|here"
+    r"|untouched)\b[^,]*)?$"
 )
 _FIRST: Final = re.compile(r"((?:instead of|rather than|without \w+ing)\b[^,]*) , (?=(?:the|it|they|its)\b)")
 """An aside before a clause with its own subject."""

@@ -1,0 +1,225 @@
+"""Complete what people leave out or add around a request: notes without a verb, keyed lists, missing articles, polite
+openings, corrections.
+
+Invariant: a text becomes a whole sentence with the same meaning, and one that is no note stays as it is. `Lamp: from desk
+to floor` becomes `make the lamp from the desk to the floor`, `could you maybe put ...` becomes `put ...`.
+"""
+
+import re
+from functools import cache
+from typing import Final
+
+from .markers import DETERMINER
+from .places import CONTAINER, SURFACE
+
+_CARRIER: Final = rf"(?:(?:{SURFACE}|{CONTAINER})s?)"
+_BEFORE_PLACE: Final = r"(?:(?:back|down|up|over|flush|flat|right|straight|just|directly|immediately|now|out) )*"
+_PREPOSITION: Final = (
+    r"(?:on top of|onto|on|off|from under|from|into|inside|in|out of|underneath|under|beneath|below|atop|upon|behind"
+    r"|beside|between|near|next to|close to|(?:left|right|in front) of|against|to)"
+)
+_AMOUNT: Final = (
+    r"(?:by )?(?:\d[\d.]* (?:metres|degrees|percent|times)\b|(?:a bit |a little |much |slightly )?"
+    r"(?:bigger|larger|smaller|(?:left|right|closer|back)(?=$| [,.\d]| by| a )))"
+)
+_PLACE: Final = rf"{_BEFORE_PLACE}(?:{_PREPOSITION}(?!(?<=\bto) (?!{DETERMINER}\b|left|right|{_CARRIER}\b|[\w-]+$))|by (?=the|my))\b(?! (?:it|them)\b)"
+_WORD: Final = (
+    rf"(?!(?:{_PREPOSITION}|by|at|with|please|and|or|so|is|are|was|were|be|been|it|them|they|you|i|we|there|that|which|who"
+    r"|what|where|should|must|shall|will|would|could|can|may|might|to|has|have|had|does|do|not|no|if|as|than|keep|leave"
+    rf"|only|without|instead|never|nothing|everything|{DETERMINER[3:-1]})\b)[\w'-]+"
+)
+_NAME: Final = rf"(?:{DETERMINER} )?(?:{_WORD} ){{1,5}}?"
+_DETERMINED: Final = re.compile(rf"{DETERMINER}\b|(?:all|both|some|every|each|one|two|three|four|there|please)\b")
+_NEW: Final = re.compile(r"(?:an?|another|some|one more) ")
+_FINITE: Final = re.compile(
+    r"\b(?:is|are|was|were|be|been|should|must|shall|will|would|could|can|has|have|it|they|them|i|we|you|goes|go"
+    r"|belongs?|stands|sits|lies|rests|stood|sat|lay|fell|needs?|wants|ought|gets|had)\b"
+)
+"""Words of a sentence with a verb."""
+
+_ARROWS: Final = (
+    (re.compile(r" ?(?:<[-=]+>|↔|⇄|⇆) ?"), " <> "),
+    (re.compile(r" ?(?:[-=]+>|→|⇒|➔) ?"), " to "),
+)
+_KEY: Final = r"(?:(?<=^)|(?<=[.,;] )|(?<=\w ))"
+_KEYS: Final = (
+    (re.compile(r"^(?:task|request|edit|to ?do|instruction|action|note|my request|change)s? : "), ""),
+    (re.compile(r"\b(?:the )?(?:object|item|thing|subject) : "), "the "),
+    (
+        re.compile(
+            r"(?: [.,;])? (?:from|origin|source|start|old|current|currently|now)(?: (?:place|position|location|support))?"
+            r" : "
+        ),
+        " from ",
+    ),
+    (
+        re.compile(
+            r"(?: [.,;])? (?:to|destination|target|goal|new|end|should be|then|after|put|place)"
+            r"(?: (?:place|position|location|support))? : "
+        ),
+        " to ",
+    ),
+    (re.compile(r"(?: :| ,)? now (?=(?:on|in|under|inside|beneath) )(?=.* to )"), " from "),
+    (re.compile(r"\bfrom (?:on|atop) "), "off "),
+    (re.compile(r"\bto on(?: top of)? "), "onto "),
+    (re.compile(rf"\bto (?=(?:in|inside|under|underneath|beneath|below|behind|beside|next to|near|between|against) )"), ""),
+)
+_BARE: Final = re.compile(
+    rf"\b({_PREPOSITION}) (?!(?<=\bto )(?:stand|book|step|board|pile|stack|deck|bed)\b)(?=(?:(?!top |front |place |half |the )[\w-]+ )?{_CARRIER}(?:$| [,.:;!?]| (?:to|and|next|beside"
+    r"|near|behind|between|in|on|onto|into|off|from|under|larger|bigger|smaller|\d|by|please|with|instead|so)\b))"
+    rf"(?!{DETERMINER} )"
+)
+"""A support without an article: `on shelf`, `off coffee table`."""
+_NOTED: Final = re.compile(
+    rf"\b({_PREPOSITION}) (?!{DETERMINER} |(?:front|top|half|place|between|size|above|below|behind|under|it|them|me|us|here"
+    r"|there|on|in|to|\d[\d.]*)(?: |$))"
+)
+"""Any noun of a note without an article."""
+
+_CHAT: Final = {
+    "gonna": "going to",
+    "wanna": "want to",
+    "gotta": "have to",
+    "lemme": "let me",
+    "gimme": "give me",
+    "u": "you",
+    "ur": "your",
+    "thx": "thanks",
+    "ty": "thanks",
+    "tks": "thanks",
+    "dont": "do not",
+    "ccw": "counterclockwise",
+    "cw": "clockwise",
+    "w/": "with",
+    "b/w": "between",
+    "upon": "on",
+}
+_CHATTED: Final = re.compile(r"(?<![\w'])(?:" + "|".join(map(re.escape, _CHAT)) + r")(?![\w'])")
+_INTERJECTION: Final = re.compile(
+    r"(?:^|(?<=[.;:!?,] ))(?:(?:hang on|hold on|wait|one moment|oops|sorry|many thanks|thank you|thanks|cheers|hello|hi"
+    r"|hey|yo|well|alright|all right|right|ok|okay|so|anyway|oh|um|hmm|yes|yeah|actually|great|perfect|cool|fine|dear|lol"
+    r"|pretty please)(?: (?:there|so much|very much|a lot|in advance|everyone|again|a (?:second|moment|minute)))?"
+    r"(?: [,.;:!?]+)+ ?)+"
+)
+_CORRECTION: Final = re.compile(
+    r"\b(?:the|my|that) (?:[\w-]+ ){1,4}?(?:[.,-] )*(?:(?:no|sorry|wait|oops|er|uh|or) (?:, )?)*"
+    r"(?:i mean|i meant|rather|make that|no|sorry|wait)(?: ,)? (?=(?:the|my|that) )"
+)
+"""`the pendant , i mean` before `the table lamp`."""
+_POLITE: Final = (
+    r"(?:i|me|you|your|we|us|it|is|was|were|am|are|be|been|would|will|could|can|may|might|shall|should|do|does|did|if|whether"
+    r"|that|so|as|to|and|please|kindly|just|now|maybe|perhaps|possibly|only|wondering|wonder|hoping|hope|ask|asking|trouble"
+    r"|bother|beg|request|need|want|like|love|prefer|rather|appreciate|glad|grateful|happy|good|kind|great|nice|lovely|fine"
+    r"|ok|okay|possible|able|free|feel|mind|favor|favour|think|believe|suggest|help|someone|somebody|anyone|here|let|go|going"
+    r"|ahead|have|really|very|much|also|then|next|first|second|finally|lastly|a|an|moment|want|time|enough|my|of|out|there"
+    r"|supposed|where|how|about|what)"
+)
+_SO_THAT: Final = re.compile(
+    r"^(?:please )?(?:arrange|edit|change|adjust|fix|modify|alter|set|do|make|organi[sz]e|rearrange) (?:it|this|things?"
+    r"|everything|(?:the |this )?(?:image|picture|photo|scene|room))(?: around)? so (?:that )?(?=(?:the|my|an?|this|that) )"
+)
+_LOOKS: Final = re.compile(
+    r"\b(?:(?:show|let|tell) (?:me|us)|(?:let (?:me|us) |i want to )?see)(?: what| how) (?:it|that|this|the (?:room|scene"
+    r"|picture|image)) (?:would |will |might )?looks?(?: like)? with (?=(?:the|my|an?) )"
+)
+_STATED: Final = re.compile(
+    r"\b((?:is|are|was|were|has been|have been|had been|stands?|lies?|sits?) [^;.,]{1,60}?) (?:and|but)(?: now)? "
+    r"(?=(?:should|must|needs?|has to|have to|ought to|belongs?|is to|are to|goes|wants?) )"
+)
+"""`the can was left under the table and needs to be ...` is a statement and a request about it."""
+_FRONTED: Final = re.compile(
+    rf"^(?:please )?((?:in|on|under|underneath|beneath|inside|onto|from|next to|beside|behind) (?:the|my) (?:{_WORD} )"
+    r"{1,4}?(?:on the (?:[\w-]+ ){1,3}?)?)(?:, )?((?:i|we) (?:want|need|would like) .+)$"
+)
+_BROUGHT: Final = re.compile(
+    rf"^((?:onto|into|under|behind|off) (?:the|my) (?:{_WORD} ){{1,4}}?)with ((?:the|my) [\w -]+)$"
+)
+"""`onto the tray with the glasses`."""
+_EXCHANGE: Final = re.compile(rf"({_NAME})<> (.+)")
+_ABSENT: Final = re.compile(rf"no (?:more )?(?={_NAME}{_PLACE})")
+_UNWANTED: Final = re.compile(r"i see (.+?) (?:anymore|any longer|any more)")
+"""`i do not want the vase anymore`, as `requests` rewrites it."""
+_HEADING: Final = re.compile(
+    rf"^(?:(?!{DETERMINER}\b)[a-z'-]+ ){{1,4}}: (?=(?:the|my|all) [^:;.]* (?:should|must|goes?|needs?|is|are|has|have) )"
+)
+"""`let us tidy up :`."""
+_FOR_THE_ONE: Final = re.compile(r"^((?:please )?(?:swap|exchange|trade|switch) .+) for (?=the (?:[\w-]+ )?one )")
+_SENTENCE: Final = re.compile(r" ?([;!?]|(?<!\d)\.(?!\d)) ?")
+
+
+@cache
+def _patterns(verbs: str) -> tuple[re.Pattern[str], ...]:
+    asks = re.compile(
+        rf"(?:^|(?<=[.;:!?,] ))(?:{_POLITE}(?: ,)? )*(?:you|to|please|someone|somebody|us|and|kindly|just|now|then|first|next"
+        rf"|finally|also|can|could|we|i)(?: (?:please|kindly|just|maybe|perhaps|possibly|quickly|also|now))*(?: ,)? "
+        rf"(?=(?:{verbs})\b)(?!(?:have|need|i want|i need|i would like)\b)"
+    )
+    wish = re.compile(
+        rf"(?:^|(?<=[.;:!?,] ))(?:{_POLITE} )*(?:(?:want|wants|need|like|love|prefer|please|let (?:me|us)|can we|could we"
+        rf"|rather)(?: to)? (?:see|have|try|get|picture|imagine)|need|want|prefer)"
+        rf"(?= (?:the|that|this|my|an?|another|some|one) )(?! (?:the|this) (?:scene|room|picture|image))"
+    )
+    note = re.compile(rf"(?!(?:{verbs})\b(?! :))({_NAME})(?:(?::|,|-) )?((?:{_PLACE}|{_AMOUNT}) ?.*)$")
+    listed = re.compile(rf"(?!(?:{verbs})\b)({_NAME}): ((?!(?:{verbs})\b)(?:{_WORD} ){{1,4}}?to .+|(?:{_WORD} ){{0,2}}{_CARRIER})$")
+    subject = re.compile(
+        rf"(?!(?:{verbs})\b)({_NAME})(?=(?:goes|go|belongs?|should|must|shall|needs? to|has to|have to|ought to|to be"
+        r"|can go) )"
+    )
+    later = re.compile(rf"(?:,|and|then|but|:) (?:{verbs})\b")
+    return asks, wish, note, listed, subject, later
+
+
+def complete(text: str, verbs: str) -> str:
+    """Complete a normalized text.
+
+    Args:
+        verbs: regular expression of the verbs that may open an instruction.
+    """
+    for pattern, replacement in _ARROWS:
+        text = pattern.sub(replacement, text)
+    if " : " in text:
+        for pattern, replacement in _KEYS:
+            text = pattern.sub(replacement, text)
+    text = _CHATTED.sub(lambda found: _CHAT[found[0]], text)
+    text = _CORRECTION.sub("", _INTERJECTION.sub("", text))
+    text = _HEADING.sub("", text)
+    asks, wish, *_ = _patterns(verbs)
+    text = _LOOKS.sub("have ", _FOR_THE_ONE.sub(r"\1 and ", text))
+    text = asks.sub("", text)
+    text = wish.sub("i want", text)
+    text = _STATED.sub(r"\1 ; it ", _BARE.sub(r"\1 the ", text))
+    parts = _SENTENCE.split(text)
+    alone = len([part for part in parts[::2] if part]) == 1
+    parts[::2] = [_sentence(part, verbs, alone) for part in parts[::2]]
+    return re.sub(r" +([;!?.])", r" \1", " ".join(parts)).strip()
+
+
+def _sentence(text: str, verbs: str, alone: bool) -> str:
+    """Complete one sentence. `alone`: whether the text has no other one: only then is it read as a note."""
+    text = _FRONTED.sub(r"\2 \1", _SO_THAT.sub("", text))
+    text = _BROUGHT.sub(r"put \2 \1", text)
+    _, _, note, listed, subject, later = _patterns(verbs)
+    plain = re.sub(r"(?: ,)? (?:please|thanks|asap|now)(?: ,)?$|^(?:please|just|and|then) ", "", text).strip(" ,")
+    if _FINITE.search(plain) and not _UNWANTED.match(plain):
+        found = subject.match(plain)
+        return f"the {plain}" if found and not _DETERMINED.match(plain) else text
+    if not alone or later.search(plain):
+        return text
+    if found := _EXCHANGE.fullmatch(plain):
+        return f"swap {_the(found[1].strip())} and {_the(found[2])}"
+    if found := _UNWANTED.fullmatch(plain):
+        return f"remove {found[1]}"
+    if found := _ABSENT.match(plain):
+        return f"remove the {plain[found.end() :]}"
+    if found := listed.match(plain):
+        way = "from" if " to " in found[2] else "to"
+        places = _NOTED.sub(r"\1 the ", f"{way} {found[2]}")
+        return f"make {_the(found[1].strip())} {places}"
+    if found := note.match(plain):
+        name, rest = found[1].strip(), _NOTED.sub(r"\1 the ", found[2])
+        return f"add {name} {rest}" if _NEW.match(found[1]) else f"make {_the(name)} {rest}"
+    return text
+
+
+def _the(name: str) -> str:
+    return name if _DETERMINED.match(name) else f"the {name}"
