@@ -184,7 +184,8 @@ FILLERS: Final = _words(
     want need us both together with the for me scene image picture more much gently carefully entire whole , - ' same
     from straight directly exactly completely entirely fully noticeably considerably significantly diagonally
     horizontally sideways quickly again should must until any whole new instead afterwards too anymore namely
-    ok okay yo hey lol thanks maybe perhaps possibly"""
+    ok okay yo hey lol thanks maybe perhaps possibly immediately neatly firmly safely softly slowly nicely
+    properly already really"""
 )
 """Words without meaning if they stand alone between phrases."""
 PICTURES: Final = _words("scene image picture")

@@ -7,7 +7,7 @@ from typing import Final
 CLOSED: Final = (
     r"(?=$| (?:,|and|by|in|on|as|from|so|until|to|slightly|a bit|a little|at|further|then|\d[\d.]*|along|about|around"
     r"|roughly|approximately|without|when|closer|nearer|towards?|away|farther|up|down|seen|viewed|if|while|of where"
-    r"|before|than|should|must|shall|ought|needs?|has|have|is|are|was|will|would|could|gets?|becomes?)(?: |$))"
+    r"|before|than|with|should|must|shall|ought|needs?|has|have|is|are|was|will|would|could|gets?|becomes?)(?: |$))"
 )
 """What may follow a word that is not an adjective: the end, or a word that starts no noun phrase."""
 NOT_NAMED: Final = r"(?<!\bthe )(?<!\ba )(?<!\ban )(?<!\bits )(?<!\btheir )(?<!\bthis )"

@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
+from ..claims import Claims
 from ..edits.registry import kind_of
 from . import camera
 from .chunks import chunks, trim_noun_phrase
@@ -51,6 +52,8 @@ _MEANT: Final = re.compile(
 """An edit of something that is either an object of this name, or the camera or picture itself."""
 _VIEWERS: Final = re.compile(r"\b(?:orbit|zoom|dolly|circle|viewpoint|around the scene)", re.IGNORECASE)
 """Phrases that can only mean the camera that takes the picture."""
+_KEPT_ON: Final = re.compile(r"(?:but |and |while )*keep(?:ing)? (?:everything|whatever|all|the [\w -]+?)(?: that is)? (?:on|in) (?:it|top)\b")
+"""What stands on the object stays there, and comes along with it."""
 _LITTLE: Final = re.compile(r"\b(?:slightly|somewhat|a (?:little|bit|touch|tad))\b(?! (?:left|right) of (?:the )?cent)")
 _FAR: Final = re.compile(r"\b(?:far|way) (?=(?:to the|over|out|away|back)\b)")
 _MUCH: Final = re.compile(r"\b(?:a lot|much) (?=(?:to the|over|away|back|larger|bigger|smaller)\b)")
@@ -102,6 +105,8 @@ def _parse(text: str, names: Sequence[str]) -> Parsed:
         return claims_of(fields, rest)
     reading = Reading()
     for clause in clauses.prohibited:
+        if _KEPT_ON.match(clause):
+            reading.values["riders"] = "along"
         reading.mentioned = reading.mentioned or _first_noun_phrase(clause)
     for clause, after in pairwise([*clauses.requested, ""]):
         stated = _STATEMENT.fullmatch(clause)
@@ -112,7 +117,16 @@ def _parse(text: str, names: Sequence[str]) -> Parsed:
             reading.rest.append(clause)
         else:
             read_clause(reading, list(chunks(clause)))
-    return replace(conclude(reading), uses_red_box=bool(red_boxes), amount=amount)
+    parsed = conclude(reading)
+    claims = parsed.claims
+    if claims and claims.edit == "translate" and not (parsed.rest or red_boxes) and claims == _moved(claims):
+        parsed = replace(parsed, rest=("where to",))
+    return replace(parsed, uses_red_box=bool(red_boxes), amount=amount)
+
+
+def _moved(claims: Claims) -> Claims:
+    """A move of the same object that does not say where to."""
+    return Claims(edit="translate", object=claims.object, riders=claims.riders, frame=claims.frame)
 
 
 def _join_names(text: str, names: Sequence[str]) -> str:

@@ -37,6 +37,8 @@ _LOCATION: Final = re.compile(r"(?:on|in|by|over) (?:the|an?) [\w -]+")
 _PRONOUN_LAST: Final = re.compile(r" (?:it|they)$")
 PARTNER: Final = re.compile(r" (?:and|with) (?:the|an?|my|that|this) ")
 """What comes before the second object of a swap."""
+_PARTITIVE: Final = re.compile(r"(?:both|all|[\w-]+ of) ")
+_MUST: Final = re.compile(r"^(?:should|must|shall|needs? to|has to|have to|ought to|could) ")
 _WITH: Final = re.compile(r"(?:it|them|that|this)(?: places?)? (?=(?:with|and) )")
 _BEFORE_ARTICLE: Final = re.compile(
     r"((?:(?!(?:of|and|with|for|or|without|like|on|in|at|from|nearest|closest)\b)[\w'-]+ ){1,6}?)(?:the|my|your|this"
@@ -120,9 +122,10 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
     pending: Place | None = None
     described = standing = ignored = other_subject = False
     named_at = -2
-    verb_at = next(
-        (index for index, chunk in enumerate(chunks) if chunk.kind in ("verb", "aux") and chunk.word != "now"), -1
-    )
+    verbs = [index for index, chunk in enumerate(chunks) if chunk.kind in ("verb", "aux") and chunk.word != "now"]
+    if len(verbs) > 1 and verbs[0] == 1 and chunks[1].word.endswith("ing"):
+        verbs = verbs[1:]  # `the mug standing on the desk should ...`
+    verb_at = next(iter(verbs), -1)
     if any(chunk.kind == "verb" and chunk.value == "swap" for chunk in chunks):
         reading.kind = reading.kind or "swap"
     for index, chunk in enumerate(chunks):
@@ -257,9 +260,9 @@ def _read_verb(reading: Reading, chunk: Chunk) -> None:
         reading.light = reading.light or chunk.word
         return
     reading.kind = reading.kind or kind
-    sense, factor = SIZES.get(chunk.word, SIZES.get(chunk.word.removesuffix("d"), ("", 0.0)))
-    if not sense and chunk.word.endswith("ed"):
-        sense, factor = SIZES.get(chunk.word.removesuffix("ed"), ("", 0.0))
+    word = _MUST.sub("", chunk.word)
+    forms = (word, word.removesuffix("d"), word.removesuffix("ed"))
+    sense, factor = next((SIZES[form] for form in forms if form in SIZES), ("", 0.0))
     reading.size_sense = reading.size_sense or sense
     if factor:
         reading.sizes.append(Chunk("factor", f"{max(factor, 1 / factor)}"))
@@ -282,7 +285,7 @@ def _read_words(reading: Reading, words: str, noun_phrase: str) -> bool:
         reading.object = noun_phrase
         phrase = re.sub(r"^(?:, )*(?:(?:please|kindly|now|over|just|only|,) )*", "", words)
         reading.new = bool(NEW.match(phrase))
-        reading.without_article = not ARTICLE.match(phrase) and not phrase.startswith(("both ", "all "))
+        reading.without_article = not (ARTICLE.match(phrase) or reading.new or _PARTITIVE.match(phrase))
         reading.signs |= {"more"} if phrase.startswith("more ") else set()
     else:
         reading.rest.append(noun_phrase)

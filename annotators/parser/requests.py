@@ -4,13 +4,45 @@ Invariant: a rewrite keeps what is asked for, and of which object. A clause abou
 itself (`I do not like the lamp on the desk`) becomes `i see ...`, which `parse` reads as a description.
 """
 
+import re
 from typing import Final
 
+SPELLINGS: Final = {
+    "gonna": "going to",
+    "wanna": "want to",
+    "gotta": "have to",
+    "lemme": "let me",
+    "gimme": "give me",
+    "u": "you",
+    "ur": "your",
+    "pls": "please",
+    "plz": "please",
+    "thx": "thanks",
+    "ty": "thanks",
+    "teh": "the",
+    "dont": "do not",
+    "don't": "do not",
+    "ccw": "counterclockwise",
+    "cw": "clockwise",
+    "w/": "with",
+    "b/w": "between",
+    "&": "and",
+    "upon": "on",
+}
+"""Other spellings of words."""
+INDIRECT: Final = re.compile(
+    r"\b(?:i|you|we|someone|somebody|anyone|anybody|who|what|how|why|would|could|can|may|might|should|shall|must|will|ought"
+    r"|does|do|did|sure|certain|see|check|ensure|the one|my|the (?:suggestion|plan|idea|wish|request|task|goal|aim|proposal)"
+    r"|consider|try|feel|so (?:kind|good)|remember|concerning|regarding|as for|perhaps|maybe|look at|(?:away|out|off) with"
+    r"|of the (?:two|three|four|five|many)|whichever|imagine|suppose|but|that|is (?:not|unnecessary|needed|wanted|required)"
+    r"|are (?:not|unnecessary|needed|wanted|required)|isn|aren|in the way|all the way|real quick|at the moment|right now"
+    r"|at present|back where|as (?:big|large|tall|wide) again|(?:its|their) (?:overall )?size|is it|be so|no need)\b"
+    r"|^\w+ ?,|'(?:s|d|re)\b|n't\b"
+)
+"""Words of which every row of `REQUESTS` has one: other texts are requests as they stand."""
 REQUESTS: Final[tuple[tuple[str, str], ...]] = (
-    (r"\b(?:pls|plz)\b", "please"),
     (r"\b(it|we|you|there)'d\b", r"\1 would"),
     (r"\b(is|are|was|were|does|did|should|must|can|could|would)n't\b", r"\1 not"),
-    (r"\bteh\b", "the"),
     (
         r"\b(?:(?:is|would) it (?:be )?(?:possible|okay|ok|all ?right|fine)|(?:would you be|are you) able|feel free"
         r"|be so (?:kind|good)(?: as)?|(?:may|might|can|could) i (?:ask|trouble|bother|get) you|you may want|i want you"
@@ -20,26 +52,19 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
         "please",
     ),
     (
-        r"^(?:(?:right|ok|okay|all ?right|well|so|hey|hi|hello|oh|um|hmm|yes|actually|fine|great|perfect|cool)[,!]+ )+",
-        "",
-    ),
-    (
         r"\b(?:can|could|would|will|should) (?:someone|somebody|anyone|anybody)\b"
         r"|\b(?:someone|somebody) (?:should|must|needs to|has to|ought to)\b",
         "please",
     ),
     (r" ?& ?", " and "),
-    (r"\bdo you think (?:you|we) (?:could|can|would|might)\b", "please"),
     (r"\bi should like\b", "i would like"),
     (r"(?:^|(?<=[.;!?] ))(?:how|what) about (?=an? )", "add "),
-    (r" ?, (?:dear|darling|love|mate|honey|thanks|thank you|will you|would you|if possible|okay|ok)(?= ?[.?!]*$)", ""),
     (r"(?<=\w)'s (?=(?:on|in|under|lying|standing|sitting) (?:the|my|your|this|that) )", " is "),
     (r"\bi (?:request|ask|propose|suggest|recommend|wish|insist|demand) that\b", ""),
     (r"\bin the way\b(?= (?:on|in|under)|[.,;!])", ""),
     (r"\bhave (?:someone|somebody) (?=\w+ (?:the|a) )", ""),
     (r"\ball the way\b", ""),
     (r"(?<!\bto )\b(halve|double|triple|reduce|increase|decrease|shrink) (?:its|their) (?:overall )?size\b", r"\1 it"),
-    (r"(?<!\bthe )(?<!\ba )\btill(?= )", "until"),
     (
         r"\b(?:(?:it would be|would it be)(?: \w+)? (?:better|best|nicer?|great|good|lovely|possible) (?:if|when)"
         r"|it would (?:look|work|be) (?:better|nicer|best) (?:if|when)|what if|(?:i|we) would (?:like|love|prefer) it if"
@@ -59,7 +84,19 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
         r"|the|my) )",
         "i would like",
     ),
-    (r"\b(?:make sure|see to it|ensure)(?: that)?\b", ""),
+    (r"\b(?:make (?:sure|certain)|see to it|be sure|take care|ensure)(?: that)?\b|\b(?:see|check) that (?=the |my )", ""),
+    (
+        r"\b(?:my|the|our) (?:suggestion|plan|idea|wish|request|task|goal|aim|proposal) (?:is|was|would be)(?: (?:to|that|for))?\b",
+        "",
+    ),
+    (r"\b(?:what|all) (?:i|we) (?:really |just )?(?:want|need|would like) is (?:for |to have |to see )?(?=the |an? |my )", "i want "),
+    (r"(?:^|(?<=[.;!?] ))(?:would|i'd) like (?=the |an? |my )", "i would like "),
+    (r"(?:^|(?<=[.;!?] ))(?:have|take) a look at (?=the |my )", "i see "),
+    (r"(?:^|(?<=[.;!?] ))(?:away|out|off) with (?=the |my |that )", "remove "),
+    (r"(?:^|(?<=[.;!?] ))of the (?:two|three|four|five|many) [\w -]{1,30}, ?", ""),
+    (r"\bwhichever ([\w-]+(?: [\w-]+)?) (?=(?:is|stands|sits|lies) )", r"the \1 that "),
+    (r"\b(?:is|are) (?:needed|wanted|required) (?=(?:on|in|under|next|beside|behind|between|near|to) )", "should be "),
+    (r"\bwould (?:look|be) (?:better|nicer|best|great|good) if (?:it|they) (?:stood|were|was|sat|lay|went)\b", "should be"),
     (r"\b(?:does|do) not belong(?= [^.;!?]{1,80}[.;!?,] \w)", "is misplaced"),
     (r"\bwhy do not (?:you|we)\b", "please"),
     (r"\b(?:can|could|would|will) (?:you|u|we)\b(?: please)?", "please"),
@@ -82,17 +119,12 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
         "i see ",
     ),
     (r"(?:^|(?<=[.;!?] ))(?:(?:what|how) about|maybe|perhaps) (?=(?:the|that|this|my) )", "i want "),
-    (r"(?<=\bi see )([^,.;?!]*) doing(?= (?:on|in|under) )", r"\1"),
-    (r"(?<=\bi see )([^,.;?!]*) ?, (?!which|that|the one)", r"\1 ; "),
     (r"\bthere is no (?:longer any )?need for (?=the |that |this |my )", "i see "),
-    (r"\b(?:i|we) (want|need) to (?:see|have)(?= (?:the|an?) )", r"i \1"),
-    (r"\bwe (want|would like)(?= (?:the|an?) )", r"i \1"),
     (
         r"(?:^|(?<=[.;!?] ))((?:[\w-]+ ){1,8}?)(?:is|are) (?:not (?:needed|necessary|required)|unnecessary)\b",
         r"do not \1",
     ),
     (r"\bi (?:rather |really |do |just )*(?:think|guess|believe|reckon|feel like)(?: that)?\b", ""),
-    (r"\bi (want|need|would like) that (?=the |my |this )", r"i \1 "),
     (r"^[a-z]+ ?, (?=(?:the|my|your|this|that|please) )", ""),
     (r" ?,? (?:except|only|but) that (?=the |my |this )", " ; "),
     (

@@ -40,7 +40,7 @@ def supports() -> list[Marker]:
         marker("off", rf"(?:out )?from (?:under|underneath|beneath|below){there}", "under"),
         marker("off", rf"out of{there}(?! the {SPACE}\b)|from (?:in|inside|within){there}", "into"),
         marker("from", rf"(?:up )?from(?= (?:{DETERMINER} {carrier}|{bare}))", "from"),
-        marker("to", rf"{way}to(?= (?:{DETERMINER} {carrier}|{bare}))", "to"),
+        marker("to", rf"(?<!closest )(?<!nearest )(?<!closer ){way}to(?= (?:{DETERMINER} {carrier}|{bare}))", "to"),
         marker(
             "against",
             r"(?:(?:so (?:that )?|with )?its back (?:is |stands )?)?(?:(?:up|back|flush|right|flat"
@@ -71,7 +71,8 @@ def relations() -> list[Marker]:
     return [
         marker(
             "relation",
-            rf"(?:(?:to|on|at|onto) )?the (left|right){SIDE} of(?! (?:the )?(?:{IMAGE}|centre|center)\b)",
+            rf"(?:(?:back|down|over) )*(?:(?:to|on|at|onto) )?the (left|right){SIDE} of"
+            rf"(?! (?:the )?(?:{IMAGE}|centre|center)\b)",
             "{1}",
         ),
         marker("relation", rf"(?<!\bthe )(left|right) of(?! (?:the )?(?:{IMAGE}|centre|center)\b)", "{1}"),
@@ -94,8 +95,8 @@ def relations() -> list[Marker]:
             "relation",
             r"(?:right |immediately )?(?:next to|beside)|close to|near(?: to)?|alongside(?: of)?|adjacent to"
             r"|by the side of|in the vicinity of|side by side with"
-            rf"|(?:over )?by(?= (?:the|my|your) (?!same|side|camera|viewer|{VIEWER})(?:[\w-]+ )?[\w-]+(?:$| [,.]| on "
-            r"| in ))",
+            rf"|(?:over )?by(?= (?:the|my|your) (?!same|side|camera|viewer|{VIEWER})(?:[\w-]+ )?[\w-]+(?:$| [,.]| (?:on|in"
+            r"|to|onto|into|under|behind|should|must|needs?|has|ought|and|is|goes|gets)\b))",
             "next",
         ),
         marker("relation", r"into|inside(?: of)?|within", "into"),

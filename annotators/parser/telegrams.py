@@ -20,7 +20,7 @@ _PREPOSITION: Final = (
 )
 _AMOUNT: Final = (
     r"(?:by )?(?:\d[\d.]* (?:metres|degrees|percent|times)\b|(?:a bit |a little |much |slightly )?"
-    r"(?:bigger|larger|smaller|(?:left|right|closer|back)(?=$| [,.\d]| by| a )))"
+    r"(?:bigger|larger|smaller|(?:left|right|closer|back|gone)(?=$| [,.\d]| by| a )))"
 )
 _PLACE: Final = rf"{_BEFORE_PLACE}(?:{_PREPOSITION}(?!(?<=\bto) (?!{DETERMINER}\b|left|right|{_CARRIER}\b|[\w-]+$))|by (?=the|my))\b(?! (?:it|them)\b)"
 _WORD: Final = (
@@ -30,10 +30,11 @@ _WORD: Final = (
 )
 _NAME: Final = rf"(?:{DETERMINER} )?(?:{_WORD} ){{1,5}}?"
 _DETERMINED: Final = re.compile(rf"{DETERMINER}\b|(?:all|both|some|every|each|one|two|three|four|there|please)\b")
+_GOES: Final = re.compile(r"\d metres|\b(?:left|right|closer|back)$")
 _NEW: Final = re.compile(r"(?:an?|another|some|one more) ")
 _FINITE: Final = re.compile(
     r"\b(?:is|are|was|were|be|been|should|must|shall|will|would|could|can|has|have|it|they|them|i|we|you|goes|go"
-    r"|belongs?|stands|sits|lies|rests|stood|sat|lay|fell|needs?|wants|ought|gets|had)\b"
+    r"|belongs?|stands|sits|lies|rests|stood|sat|lay|fell|needs|need to|wants|ought|gets|had)\b"
 )
 """Words of a sentence with a verb."""
 
@@ -44,7 +45,7 @@ _ARROWS: Final = (
 _KEY: Final = r"(?:(?<=^)|(?<=[.,;] )|(?<=\w ))"
 _KEYS: Final = (
     (re.compile(r"^(?:task|request|edit|to ?do|instruction|action|note|my request|change)s? : "), ""),
-    (re.compile(r"\b(?:the )?(?:object|item|thing|subject) : "), "the "),
+    (re.compile(r"(?<!\bany )(?<!\ban )\b(?:the )?(?:object|item|thing|subject) : "), "the "),
     (
         re.compile(
             r"(?: [.,;])? (?:from|origin|source|start|old|current|currently|now)(?: (?:place|position|location|support))?"
@@ -60,10 +61,13 @@ _KEYS: Final = (
         " to ",
     ),
     (re.compile(r"(?: :| ,)? now (?=(?:on|in|under|inside|beneath) )(?=.* to )"), " from "),
+)
+_DOUBLED: Final = (
     (re.compile(r"\bfrom (?:on|atop) "), "off "),
     (re.compile(r"\bto on(?: top of)? "), "onto "),
-    (re.compile(rf"\bto (?=(?:in|inside|under|underneath|beneath|below|behind|beside|next to|near|between|against) )"), ""),
+    (re.compile(r"\bto (?=(?:in|inside|under|underneath|beneath|below|behind|beside|next to|near|between|against) )"), ""),
 )
+"""Two prepositions, where an arrow or a key stood before one."""
 _BARE: Final = re.compile(
     rf"\b({_PREPOSITION}) (?!(?<=\bto )(?:stand|book|step|board|pile|stack|deck|bed)\b)(?=(?:(?!top |front |place |half |the )[\w-]+ )?{_CARRIER}(?:$| [,.:;!?]| (?:to|and|next|beside"
     r"|near|behind|between|in|on|onto|into|off|from|under|larger|bigger|smaller|\d|by|please|with|instead|so)\b))"
@@ -71,30 +75,22 @@ _BARE: Final = re.compile(
 )
 """A support without an article: `on shelf`, `off coffee table`."""
 _NOTED: Final = re.compile(
-    rf"\b({_PREPOSITION}) (?!{DETERMINER} |(?:front|top|half|place|between|size|above|below|behind|under|it|them|me|us|here"
-    r"|there|on|in|to|\d[\d.]*)(?: |$))"
+    rf"\b({_PREPOSITION}|towards|away from|(?:middle|center|centre|corner|part|side|half|top|edge) of"
+    rf"|(?<=front )of) (?!{DETERMINER} |(?:front|top of|half|place|between|size|above|below|behind|under|it|them|me|us|here"
+    r"|there|on|in|to|face|faces|show|reveal|be|overhead|left of|right of|reverse|degrees|camera rotation|\d[\d.]*)(?: |$))"
 )
 """Any noun of a note without an article."""
 
-_CHAT: Final = {
-    "gonna": "going to",
-    "wanna": "want to",
-    "gotta": "have to",
-    "lemme": "let me",
-    "gimme": "give me",
-    "u": "you",
-    "ur": "your",
-    "thx": "thanks",
-    "ty": "thanks",
-    "tks": "thanks",
-    "dont": "do not",
-    "ccw": "counterclockwise",
-    "cw": "clockwise",
-    "w/": "with",
-    "b/w": "between",
-    "upon": "on",
-}
-_CHATTED: Final = re.compile(r"(?<![\w'])(?:" + "|".join(map(re.escape, _CHAT)) + r")(?![\w'])")
+_ANY_DETERMINER: Final = re.compile(
+    rf"\b(?:{DETERMINER[3:-1]}|it|them|they|we|us|everything|nothing|all|both|each|one|two|three|four)\b"
+)
+_EXCHANGES: Final = re.compile(r"(?:please |now |just )*(?:swap|exchange|interchange|switch|trade)\b")
+_SECOND: Final = re.compile(r"\b(and|with|for) (?=[a-z])")
+_BARE_OBJECT: Final = re.compile(
+    r"^((?:please |now |just )*(?:move|shift|slide|put|place|set|push|pull|drag|bring|take|get|rotate|turn|spin|make|scale"
+    r"|shrink|enlarge|remove|delete|erase|swap|exchange|switch)) (?=[a-z])(?!(?:up|down|off|out|away|back|left|right|in|on"
+    r"|places?|positions?|camera|picture|view|over|smaller|larger|bigger)\b)"
+)
 _INTERJECTION: Final = re.compile(
     r"(?:^|(?<=[.;:!?,] ))(?:(?:hang on|hold on|wait|one moment|oops|sorry|many thanks|thank you|thanks|cheers|hello|hi"
     r"|hey|yo|well|alright|all right|right|ok|okay|so|anyway|oh|um|hmm|yes|yeah|actually|great|perfect|cool|fine|dear|lol"
@@ -129,8 +125,21 @@ _STATED: Final = re.compile(
 """`the can was left under the table and needs to be ...` is a statement and a request about it."""
 _FRONTED: Final = re.compile(
     rf"^(?:please )?((?:in|on|under|underneath|beneath|inside|onto|from|next to|beside|behind) (?:the|my) (?:{_WORD} )"
-    r"{1,4}?(?:on the (?:[\w-]+ ){1,3}?)?)(?:, )?((?:i|we) (?:want|need|would like) .+)$"
+    r"{1,4}?(?:on the (?:[\w-]+ ){1,3}?)?)(?:, )?((?:(?:i|we) (?:want|need|would like)|there (?:is|are|should|must|could)) .+)$"
 )
+_IT_SHOULD: Final = re.compile(
+    r" ,(?: and| but| so)? (?=(?:it|they) (?:should|must|needs?|has to|have to|belongs?|goes?|is to|are to|ought) )"
+)
+_WHERE: Final = re.compile(
+    r"^((?:in|on|under|underneath|beneath|inside|next to|beside|behind) (?:the|my) [\w -]{1,30}?) is where ((?:the|my|that)"
+    r" [\w -]{1,30}?) (?:(?:should|must|needs? to|has to|ought to) (?:go|stand|lie|be|sit)|belongs?|goes|go)$"
+)
+_FOLLOWS: Final = re.compile(
+    r"(?: ,| ;)?(?: and| while)? ((?:the|everything|whatever|all)(?: [\w-]+){0,4}? (?:on|in|under)(?: top of)? (?:it|them))"
+    r" (?:should |will |must |also )*(?:moves?|turns?|comes?|goes|go|rotates?|stays?|follows?|travels?)"
+    r"(?: (?:along|with it|too|as well|together|in place|put|there|on it))*(?=$| [,.;])"
+)
+"""`and the lamp on it moves along`."""
 _BROUGHT: Final = re.compile(
     rf"^((?:onto|into|under|behind|off) (?:the|my) (?:{_WORD} ){{1,4}}?)with ((?:the|my) [\w -]+)$"
 )
@@ -140,7 +149,7 @@ _ABSENT: Final = re.compile(rf"no (?:more )?(?={_NAME}{_PLACE})")
 _UNWANTED: Final = re.compile(r"i see (.+?) (?:anymore|any longer|any more)")
 """`i do not want the vase anymore`, as `requests` rewrites it."""
 _HEADING: Final = re.compile(
-    rf"^(?:(?!{DETERMINER}\b)[a-z'-]+ ){{1,4}}: (?=(?:the|my|all) [^:;.]* (?:should|must|goes?|needs?|is|are|has|have) )"
+    rf"^(?:(?!{DETERMINER}\b)[a-z'-]+ ){{1,4}}: (?=(?:the|my|all) [^:;.]* (?:should|must|go|goes|needs?|is|are|has|have) )"
 )
 """`let us tidy up :`."""
 _FOR_THE_ONE: Final = re.compile(r"^((?:please )?(?:swap|exchange|trade|switch) .+) for (?=the (?:[\w-]+ )?one )")
@@ -166,7 +175,8 @@ def _patterns(verbs: str) -> tuple[re.Pattern[str], ...]:
         r"|can go) )"
     )
     later = re.compile(rf"(?:,|and|then|but|:) (?:{verbs})\b")
-    return asks, wish, note, listed, subject, later
+    opens = re.compile(rf"(?:please |now |just )*(?:{verbs})\b(?! the camera)")
+    return asks, wish, note, listed, subject, later, opens
 
 
 def complete(text: str, verbs: str) -> str:
@@ -180,13 +190,16 @@ def complete(text: str, verbs: str) -> str:
     if " : " in text:
         for pattern, replacement in _KEYS:
             text = pattern.sub(replacement, text)
-    text = _CHATTED.sub(lambda found: _CHAT[found[0]], text)
+    for pattern, replacement in _DOUBLED:
+        text = pattern.sub(replacement, text)
     text = _CORRECTION.sub("", _INTERJECTION.sub("", text))
     text = _HEADING.sub("", text)
     asks, wish, *_ = _patterns(verbs)
     text = _LOOKS.sub("have ", _FOR_THE_ONE.sub(r"\1 and ", text))
     text = asks.sub("", text)
     text = wish.sub("i want", text)
+    text = _FOLLOWS.sub(r" with \1", text).replace("whatever is on it", "everything on it")
+    text = _IT_SHOULD.sub(" ; ", text)
     text = _STATED.sub(r"\1 ; it ", _BARE.sub(r"\1 the ", text))
     parts = _SENTENCE.split(text)
     alone = len([part for part in parts[::2] if part]) == 1
@@ -197,8 +210,10 @@ def complete(text: str, verbs: str) -> str:
 def _sentence(text: str, verbs: str, alone: bool) -> str:
     """Complete one sentence. `alone`: whether the text has no other one: only then is it read as a note."""
     text = _FRONTED.sub(r"\2 \1", _SO_THAT.sub("", text))
-    text = _BROUGHT.sub(r"put \2 \1", text)
-    _, _, note, listed, subject, later = _patterns(verbs)
+    text = _WHERE.sub(r"\2 should be \1", _BROUGHT.sub(r"put \2 \1", text))
+    _, _, note, listed, subject, later, opens = _patterns(verbs)
+    if not _ANY_DETERMINER.search(text) and opens.match(text):
+        return _with_articles(text)
     plain = re.sub(r"(?: ,)? (?:please|thanks|asap|now)(?: ,)?$|^(?:please|just|and|then) ", "", text).strip(" ,")
     if _FINITE.search(plain) and not _UNWANTED.match(plain):
         found = subject.match(plain)
@@ -217,8 +232,15 @@ def _sentence(text: str, verbs: str, alone: bool) -> str:
         return f"make {_the(found[1].strip())} {places}"
     if found := note.match(plain):
         name, rest = found[1].strip(), _NOTED.sub(r"\1 the ", found[2])
-        return f"add {name} {rest}" if _NEW.match(found[1]) else f"make {_the(name)} {rest}"
+        verb = "move" if _GOES.search(rest) else "make"
+        return f"add {name} {rest}" if _NEW.match(found[1]) else f"{verb} {_the(name)} {rest}"
     return text
+
+
+def _with_articles(text: str) -> str:
+    """`move the chair on the left behind the sofa`, of a request without any article."""
+    text = _SECOND.sub(r"\1 the ", _NOTED.sub(r"\1 the ", text)) if _EXCHANGES.match(text) else _NOTED.sub(r"\1 the ", text)
+    return _BARE_OBJECT.sub(r"\1 the ", text, count=1)
 
 
 def _the(name: str) -> str:

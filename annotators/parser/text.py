@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from .requests import REQUESTS
+from .requests import INDIRECT, REQUESTS, SPELLINGS
 
 NUMBER: Final = r"(?<!\d)\d{1,9}(?:\.\d{1,9})?"
 _ONES: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -36,16 +36,17 @@ def _to_meters(meters_per_unit: float) -> Callable[[re.Match[str]], str]:
     return lambda found: f"{float(found[1]) * meters_per_unit:.6g} metres"
 
 
-_REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
-    (r"[’‘]", "'"),
+_Rewrites = tuple[tuple[str, _Replacement], ...]
+_SPELLED: Final = re.compile(r"(?<![\w'])(?:" + "|".join(map(re.escape, SPELLINGS)) + r")(?![\w'])")
+_WORDS: Final[_Rewrites] = (
     (r"[–—]", " - "),
     (r"\bi\.e\.|, that is,", " , namely ,"),
     (r"\be\.g\.", "for example"),
-    (r"\bdon't\b", "do not"),
     (r"\bi'd\b", "i would"),
     (r"\b(there|it|that|which|who|what|whatever|everything)'s\b", r"\1 is"),
     (r"\b(we|you|they)'re\b", r"\1 are"),
-    *REQUESTS,
+)
+_PHRASES: Final[_Rewrites] = (
     (r"\blet's\b|\b(?:i|we) (?:need|want|would like) you to\b|\byou should\b", ""),
     (
         r"\bthere (?:(?:should|must|shall|will) (?:now )?be|is|are) no(?: more| longer (?:an?|any))? (?!\w+ than\b)"
@@ -62,10 +63,12 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"\b(?:every|any|all) traces? of ", ""),
     (r"(?<=\w)'s (?:position|location|orientation|size and position)\b", ""),
     (r"\b(?:the )?(?:height|width|dimensions?|scale)(?: and (?:the )?(?:height|width))? of (?=the )", "the size of "),
-    (r"(?<=\d)-(?=degree)", " "),
     (r"\bsuch that\b", "so that"),
     (r"\btoward\b", "towards"),
     (r"\b(?:anti|counter)[- ]?clockwise\b", "counterclockwise"),
+)
+_AMOUNTS: Final[_Rewrites] = (
+    (r"(?<=\d)-(?=degree)", " "),
     (r"°", " degrees "),
     (r"(\d)\s*%", r"\1 percent "),
     (r"per cent", "percent"),
@@ -113,18 +116,40 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"\b(?<=by )half\b", "0.5 times"),
     (r"\bin half\b", "by 0.5 times"),
     (r"\b(degree)\b", "degrees"),
+)
+_ENDS: Final[_Rewrites] = (
     # An object counted from a side (`second mug from the left`) is one noun phrase.
     (rf"\b({_ORDINAL} [\w-]+(?: [\w-]+)?) from the (left|right|front|back)\b", r"\1 from_the_\2"),
     (r"([,;:!?()\n]|\.(?!\d))", r" \1 "),
 )
-_PATTERNS: Final = tuple((re.compile(pattern), replacement) for pattern, replacement in _REWRITES)
+_COUNTED: Final = re.compile(
+    rf"\d|°|\b(?:{_ANY_NUMBER_WORD}|half|halfway|thirds?|quarters?|eighths?|fifths?|turn|revolution|rotation|degree|angle"
+    r"|opposite|other way|twice|thrice|double|met(?:re|er))\b|%|-turn"
+)
+"""Words and signs of amounts."""
+
+
+def _compiled(rewrites: _Rewrites) -> tuple[tuple[re.Pattern[str], _Replacement], ...]:
+    return tuple((re.compile(pattern), replacement) for pattern, replacement in rewrites)
+
+
+_STEPS: Final = (
+    (None, _compiled(_WORDS)),
+    (INDIRECT, _compiled(REQUESTS)),
+    (None, _compiled(_PHRASES)),
+    (_COUNTED, _compiled(_AMOUNTS)),
+    (None, _compiled(_ENDS)),
+)
+"""Rewrites in order, each with a pattern without which they change nothing."""
 
 
 def normalize(text: str) -> str:
     """Return the text in lower case, with single spaces, separate punctuation, and one unit per kind of quantity."""
-    text = text.lower()
-    for pattern, replacement in _PATTERNS:
-        text = pattern.sub(replacement, text)
+    text = _SPELLED.sub(lambda found: SPELLINGS[found[0]], text.lower().replace("’", "'").replace("‘", "'"))
+    for needed, rewrites in _STEPS:
+        if needed is None or needed.search(text):
+            for pattern, replacement in rewrites:
+                text = pattern.sub(replacement, text)
     return " ".join(text.split())
 
 
