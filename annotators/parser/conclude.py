@@ -23,7 +23,7 @@ _NO_NAME: Final = re.compile(
     r"|please|now|currently|still|about|around|metres|degrees|percent|times|(?<!-)\d+(?:\.\d+)?(?!-)|gigantic|huge"
     r"|enormous|bigger|larger|smaller|taller)$|\b(?:and|or|but|to|needs?|wants|goes|takes|looks?)$"
     r"|\b(?:should|must|would|could|is|are|was|were|been|has|have|it|they|i|you|we|if|because|so|than|then|there|not|no|only"
-    r"|also|please|now|currently|about|metres|degrees|percent|times)\b"
+    r"|also|please|now|currently|about|metres|degrees|percent|times|few)\b|\band (?:the|an?|my)\b"
 )
 """Words that no noun phrase has, or none ends with: a name with one of them was read wrongly."""
 _PLACE_IN_NAME: Final = re.compile(

@@ -191,12 +191,13 @@ FILLERS: Final = _words(
 PICTURES: Final = _words("scene image picture")
 """Fillers that may also name an object."""
 ARTICLE: Final = re.compile(
-    r"^(?:(?:all|both) (?:of )?(?=the |my |your |these |those ))?(?:the|an?|some|another|one more|one|this|that|these"
-    r"|those|my|your|our|his|her) (?!of )"
+    r"^(?:(?:all|both) (?:of )?(?=the |my |your |these |those ))?(?:the|an?|some|another|one more"
+    r"|one(?! (?:closest|nearest|farthest|furthest|next|that|which|on|in|by|with)\b)|this|that|these|those|my|your|our|his|her)"
+    r" (?!of )"
 )
 NEW: Final = re.compile(r"^(?:an?|some|another|one more|one|two|three|four|five|six|several) (?!of )")
 NO_NOUN: Final = _words(
-    """to off back forth should must shall would could might be been is are was were has have had does it its they
+    """to off out back forth should must shall would could might be been is are was were has have had does it its they
     their them we you us there here now currently still also that which who what when if because as than closer nearer
     farther further away up not or so until while forward backward towards upside ought"""
 )

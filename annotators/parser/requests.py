@@ -36,7 +36,7 @@ INDIRECT: Final = re.compile(
     r"|consider|try|feel|so (?:kind|good)|remember|concerning|regarding|as for|perhaps|maybe|look at|(?:away|out|off) with"
     r"|of the (?:two|three|four|five|many)|whichever|imagine|suppose|but|that|is (?:not|unnecessary|needed|wanted|required)"
     r"|are (?:not|unnecessary|needed|wanted|required)|isn|aren|in the way|all the way|real quick|at the moment|right now"
-    r"|at present|back where|as (?:big|large|tall|wide) again|(?:its|their) (?:overall )?size|is it|be so|no need)\b"
+    r"|at present|back where|left (?:an?|the|my)|as (?:big|large|tall|wide) again|(?:its|their) (?:overall )?size|is it|be so|no need)\b"
     r"|^\w+ ?,|'(?:s|d|re)\b|n't\b"
 )
 """Words of which every row of `REQUESTS` has one: other texts are requests as they stand."""
@@ -109,7 +109,7 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         r"\b(?:i (?:really )?(?:do not|no longer) (?:like|want|need)|i(?:'m| am) not (?:happy|pleased) (?:with|about)"
-        r"|(?:someone|somebody|who|i|we) (?:has |have |just )*(?:left|put|placed|forgot)|i (?:have "
+        r"|(?:someone|somebody|who|i|we|(?:the|my) [\w-]+) (?:has |have |just )*(?:left|put|placed|forgot)|i (?:have "
         r"|just )*changed my mind about) (?=the |that |this |my |an? )",
         "i see ",
     ),

@@ -75,7 +75,7 @@ _BARE: Final = re.compile(
 )
 """A support without an article: `on shelf`, `off coffee table`."""
 _NOTED: Final = re.compile(
-    rf"\b({_PREPOSITION}|towards|away from|(?:middle|center|centre|corner|part|side|half|top|edge) of"
+    rf"\b({_PREPOSITION}|towards|away from|around|to show|to reveal|(?:middle|center|centre|corner|part|side|half|top|edge) of"
     rf"|(?<=front )of) (?!{DETERMINER} |(?:front|top of|half|place|between|size|above|below|behind|under|it|them|me|us|here"
     r"|there|on|in|to|face|faces|show|reveal|be|overhead|left of|right of|reverse|degrees|camera rotation|\d[\d.]*)(?: |$))"
 )
@@ -89,7 +89,7 @@ _SECOND: Final = re.compile(r"\b(and|with|for) (?=[a-z])")
 _BARE_OBJECT: Final = re.compile(
     r"^((?:please |now |just )*(?:move|shift|slide|put|place|set|push|pull|drag|bring|take|get|rotate|turn|spin|make|scale"
     r"|shrink|enlarge|remove|delete|erase|swap|exchange|switch)) (?=[a-z])(?!(?:up|down|off|out|away|back|left|right|in|on"
-    r"|places?|positions?|camera|picture|view|over|smaller|larger|bigger)\b)"
+    r"|places?|positions?|rid|please|only|over|smaller|larger|bigger)\b)"
 )
 _INTERJECTION: Final = re.compile(
     r"(?:^|(?<=[.;:!?,] ))(?:(?:hang on|hold on|wait|one moment|oops|sorry|many thanks|thank you|thanks|cheers|hello|hi"
@@ -175,7 +175,7 @@ def _patterns(verbs: str) -> tuple[re.Pattern[str], ...]:
         r"|can go) )"
     )
     later = re.compile(rf"(?:,|and|then|but|:) (?:{verbs})\b")
-    opens = re.compile(rf"(?:please |now |just )*(?:{verbs})\b(?! the camera)")
+    opens = re.compile(rf"(?:please |now |just )*(?:{verbs})\b(?! :)")
     return asks, wish, note, listed, subject, later, opens
 
 
@@ -200,7 +200,7 @@ def complete(text: str, verbs: str) -> str:
     text = wish.sub("i want", text)
     text = _FOLLOWS.sub(r" with \1", text).replace("whatever is on it", "everything on it")
     text = _IT_SHOULD.sub(" ; ", text)
-    text = _STATED.sub(r"\1 ; it ", _BARE.sub(r"\1 the ", text))
+    text = _STATED.sub(r"\1 ; it ", text)
     parts = _SENTENCE.split(text)
     alone = len([part for part in parts[::2] if part]) == 1
     parts[::2] = [_sentence(part, verbs, alone) for part in parts[::2]]
@@ -214,6 +214,7 @@ def _sentence(text: str, verbs: str, alone: bool) -> str:
     _, _, note, listed, subject, later, opens = _patterns(verbs)
     if not _ANY_DETERMINER.search(text) and opens.match(text):
         return _with_articles(text)
+    text = _BARE.sub(r"\1 the ", text)
     plain = re.sub(r"(?: ,)? (?:please|thanks|asap|now)(?: ,)?$|^(?:please|just|and|then) ", "", text).strip(" ,")
     if _FINITE.search(plain) and not _UNWANTED.match(plain):
         found = subject.match(plain)

@@ -36,7 +36,7 @@ TRADED: Final = (
 )
 """A swap, said of its objects (`have the two trade places`)."""
 LIGHT: Final = (
-    "make|let|try(?= the)|have|give|apply|take|get|grab|snatch|grasp|fetch|retrieve|lift(?: up)?|pick(?: up|(?=[^,;.]{1,60} up\\b))|edit"
+    "make|let|try(?= the)|have|give|apply|take(?: hold of)?|(?:get|grab)(?: (?:hold|ahold) of)?|snatch|grasp|fetch|retrieve|lift(?: up)?|pick(?: up|(?=[^,;.]{1,60} up\\b))|edit"
     "|leave|change|adjust|alter|modify|perform|carry out"
     "|execute|do|swing|(?:show|present|display)(?! (?:us )?(?:its|their) )|set the size of|i want|i would like|i need"
 )
