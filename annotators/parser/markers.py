@@ -37,3 +37,8 @@ class Marker:
 def marker(kind: str, pattern: str, value: str = "") -> Marker:
     """A phrase given as a regular expression, which ends at the end of a word."""
     return Marker(kind, re.compile(rf"(?:{pattern})(?![\w'-])"), value)
+
+
+def markers(kind: str, value: str, *patterns: str) -> list[Marker]:
+    """Phrases of one kind and meaning."""
+    return [marker(kind, pattern, value) for pattern in patterns]

@@ -30,7 +30,9 @@ _OTHER_SUBJECT: Final = re.compile(r" (?:so that|so|until|where)\b")
 """What opens a clause with its own subject."""
 _PARTICLE: Final = re.compile(r"(back|forth|up|down|off|out|over|away|forward|forwards) (?:the|an?|its|one) ")
 """A particle that is separate from its verb (`pull back the chair`)."""
-_UNKNOWN_VERB: Final = re.compile(r" and (?=(?!the |an? |its |their |another |some )\w+ (?:the|an?|its|their|it|them)(?: |$))")
+_UNKNOWN_VERB: Final = re.compile(
+    r" and (?=(?!the |an? |its |their |another |some )\w+ (?:the|an?|its|their|it|them)(?: |$))"
+)
 """An `and` before an unknown verb (`and fill the hole`), not before a second object."""
 _LOCATION: Final = re.compile(r"(?:on|in|by|over) (?:the|an?) [\w -]+")
 """Where an object is, by a relation that claims do not have: part of its name (`the clock hanging on the wall`)."""

@@ -31,12 +31,18 @@ SPELLINGS: Final = {
 }
 """Other spellings of words."""
 INDIRECT: Final = re.compile(
-    r"\b(?:i|you|we|someone|somebody|anyone|anybody|who|what|how|why|would|could|can|may|might|should|shall|must|will|ought"
-    r"|does|do|did|sure|certain|see|check|ensure|the one|my|the (?:suggestion|plan|idea|wish|request|task|goal|aim|proposal)"
-    r"|consider|try|feel|so (?:kind|good)|remember|concerning|regarding|as for|perhaps|maybe|look at|(?:away|out|off) with"
-    r"|of the (?:two|three|four|five|many)|whichever|imagine|suppose|but|that|is (?:not|unnecessary|needed|wanted|required)"
-    r"|are (?:not|unnecessary|needed|wanted|required)|isn|aren|in the way|all the way|real quick|at the moment|right now"
-    r"|at present|back where|left (?:an?|the|my)|as (?:big|large|tall|wide) again|(?:its|their) (?:overall )?size|is it|be so|no need)\b"
+    r"\b(?:i|you|we|someone|somebody|anyone|anybody|who|what|how|why|would|could|can|may|might|should|shall|must|will"
+    r"|ought"
+    r"|does|do|did|sure|certain|see|check|ensure|the one|my|the (?:suggestion|plan|idea|wish|request|task|goal|aim"
+    r"|proposal)"
+    r"|consider|try|feel|so (?:kind|good)|remember|concerning|regarding|as for|perhaps|maybe|look at|(?:away|out"
+    r"|off) with"
+    r"|of the (?:two|three|four|five|many)|whichever|imagine|suppose|but|that|is (?:not|unnecessary|needed|wanted"
+    r"|required)"
+    r"|are (?:not|unnecessary|needed|wanted|required)|isn|aren|in the way|all the way|real quick|at the moment"
+    r"|right now"
+    r"|at present|back where|left (?:an?|the|my)|as (?:big|large|tall|wide) again|(?:its|their) (?:overall )?size"
+    r"|is it|be so|no need)\b"
     r"|^\w+ ?,|'(?:s|d|re)\b|n't\b"
 )
 """Words of which every row of `REQUESTS` has one: other texts are requests as they stand."""
@@ -67,14 +73,17 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
     (r"(?<!\bto )\b(halve|double|triple|reduce|increase|decrease|shrink) (?:its|their) (?:overall )?size\b", r"\1 it"),
     (
         r"\b(?:(?:it would be|would it be)(?: \w+)? (?:better|best|nicer?|great|good|lovely|possible) (?:if|when)"
-        r"|it would (?:look|work|be) (?:better|nicer|best) (?:if|when)|what if|(?:i|we) would (?:like|love|prefer) it if"
+        r"|it would (?:look|work|be) (?:better|nicer|best) (?:if|when)|what if|(?:i|we) would (?:like|love"
+        r"|prefer) it if"
         r"|(?:i|we) (?:only )?wish(?: that)?|suppose|imagine(?: that)?) ((?:the|that|this|my|a|an) (?:[\w-]+ ){1,6}?)"
         r"(?:were|was|is|stood|stands|sat|sits|went|lay|lies)\b",
         r"\1should be",
     ),
     (
-        r"\b(?:it would be (?:\w+ )?(?:better|nice|great|good|lovely) if|what if|(?:i|we) would (?:like|love|prefer) it if"
-        r"|(?:i|we) wish) there (?:was|were) (?=an? )|\b(?:i|we) would (?:like|love|prefer) (?:for )?there to be (?=an? )",
+        r"\b(?:it would be (?:\w+ )?(?:better|nice|great|good|lovely) if|what if|(?:i|we) would (?:like|love"
+        r"|prefer) it if"
+        r"|(?:i|we) wish) there (?:was|were) (?=an? )|\b(?:i|we) would (?:like|love"
+        r"|prefer) (?:for )?there to be (?=an? )",
         "there should be ",
     ),
     (r"\b(?:(?:(?:do|would) you )?mind|(?:how|what) about|i (?:would )?suggest|consider|try) (?=\w+ing\b)", "by "),
@@ -84,19 +93,30 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
         r"|the|my) )",
         "i would like",
     ),
-    (r"\b(?:make (?:sure|certain)|see to it|be sure|take care|ensure)(?: that)?\b|\b(?:see|check) that (?=the |my )", ""),
     (
-        r"\b(?:my|the|our) (?:suggestion|plan|idea|wish|request|task|goal|aim|proposal) (?:is|was|would be)(?: (?:to|that|for))?\b",
+        r"\b(?:make (?:sure|certain)|see to it|be sure|take care|ensure)(?: that)?\b|\b(?:see|check) that (?=the |my )",
         "",
     ),
-    (r"\b(?:what|all) (?:i|we) (?:really |just )?(?:want|need|would like) is (?:for |to have |to see )?(?=the |an? |my )", "i want "),
+    (
+        r"\b(?:my|the|our) (?:suggestion|plan|idea|wish|request|task|goal|aim|proposal) (?:is|was|would be)(?: (?:to"
+        r"|that|for))?\b",
+        "",
+    ),
+    (
+        r"\b(?:what|all) (?:i|we) (?:really |just )?(?:want|need|would like) is (?:for |to have |to see )?(?=the "
+        r"|an? |my )",
+        "i want ",
+    ),
     (r"(?:^|(?<=[.;!?] ))(?:would|i'd) like (?=the |an? |my )", "i would like "),
     (r"(?:^|(?<=[.;!?] ))(?:have|take) a look at (?=the |my )", "i see "),
     (r"(?:^|(?<=[.;!?] ))(?:away|out|off) with (?=the |my |that )", "remove "),
     (r"(?:^|(?<=[.;!?] ))of the (?:two|three|four|five|many) [\w -]{1,30}, ?", ""),
     (r"\bwhichever ([\w-]+(?: [\w-]+)?) (?=(?:is|stands|sits|lies) )", r"the \1 that "),
     (r"\b(?:is|are) (?:needed|wanted|required) (?=(?:on|in|under|next|beside|behind|between|near|to) )", "should be "),
-    (r"\bwould (?:look|be) (?:better|nicer|best|great|good) if (?:it|they) (?:stood|were|was|sat|lay|went)\b", "should be"),
+    (
+        r"\bwould (?:look|be) (?:better|nicer|best|great|good) if (?:it|they) (?:stood|were|was|sat|lay|went)\b",
+        "should be",
+    ),
     (r"\b(?:does|do) not belong(?= [^.;!?]{1,80}[.;!?,] \w)", "is misplaced"),
     (r"\bwhy do not (?:you|we)\b", "please"),
     (r"\b(?:can|could|would|will) (?:you|u|we)\b(?: please)?", "please"),
@@ -135,7 +155,8 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
     (r"\breal quick\b| ?\b(?:at the moment|right now|at present|back where (?:it|they) belongs?)\b", ""),
     (r"\bhalf as (big|large|tall|wide) again\b", r"1.5 times as \1"),
     (
-        r"\b(?<!\bit )(?:would|will|might|may|should) (?:look|be|work|fit|go)(?: so)?(?: much| far| a lot)? (?:better off|better|best"
+        r"\b(?<!\bit )(?:would|will|might|may|should) (?:look|be|work|fit|go)(?: so)?(?: much| far"
+        r"| a lot)? (?:better off|better|best"
         r"|nicer|nice|good|great)\b",
         "should stand",
     ),

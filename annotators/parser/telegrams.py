@@ -1,8 +1,8 @@
 """Complete what people leave out or add around a request: notes without a verb, keyed lists, missing articles, polite
 openings, corrections.
 
-Invariant: a text becomes a whole sentence with the same meaning, and one that is no note stays as it is. `Lamp: from desk
-to floor` becomes `make the lamp from the desk to the floor`, `could you maybe put ...` becomes `put ...`.
+Invariant: a text becomes a whole sentence with the same meaning, and one that is no note stays as it is. `Lamp: from
+desk to floor` becomes `make the lamp from the desk to the floor`, `could you maybe put ...` becomes `put ...`.
 """
 
 import re
@@ -22,9 +22,13 @@ _AMOUNT: Final = (
     r"(?:by )?(?:\d[\d.]* (?:metres|degrees|percent|times)\b|(?:a bit |a little |much |slightly )?"
     r"(?:bigger|larger|smaller|(?:left|right|closer|back|gone)(?=$| [,.\d]| by| a )))"
 )
-_PLACE: Final = rf"{_BEFORE_PLACE}(?:{_PREPOSITION}(?!(?<=\bto) (?!{DETERMINER}\b|left|right|{_CARRIER}\b|[\w-]+$))|by (?=the|my))\b(?! (?:it|them)\b)"
+_PLACE: Final = (
+    rf"{_BEFORE_PLACE}(?:{_PREPOSITION}(?!(?<=\bto) (?!{DETERMINER}\b|left|right|{_CARRIER}\b|[\w-]+$))"
+    r"|by (?=the|my))\b(?! (?:it|them)\b)"
+)
 _WORD: Final = (
-    rf"(?!(?:{_PREPOSITION}|by|at|with|please|and|or|so|is|are|was|were|be|been|it|them|they|you|i|we|there|that|which|who"
+    rf"(?!(?:{_PREPOSITION}|by|at|with|please|and|or|so|is|are|was|were|be|been|it|them|they|you|i|we|there|that"
+    rf"|which|who"
     r"|what|where|should|must|shall|will|would|could|can|may|might|to|has|have|had|does|do|not|no|if|as|than|keep|leave"
     rf"|only|without|instead|never|nothing|everything|{DETERMINER[3:-1]})\b)[\w'-]+"
 )
@@ -48,7 +52,8 @@ _KEYS: Final = (
     (re.compile(r"(?<!\bany )(?<!\ban )\b(?:the )?(?:object|item|thing|subject) : "), "the "),
     (
         re.compile(
-            r"(?: [.,;])? (?:from|origin|source|start|old|current|currently|now)(?: (?:place|position|location|support))?"
+            r"(?: [.,;])? (?:from|origin|source|start|old|current|currently|now)(?: (?:place|position|location"
+            r"|support))?"
             r" : "
         ),
         " from ",
@@ -65,19 +70,28 @@ _KEYS: Final = (
 _DOUBLED: Final = (
     (re.compile(r"\bfrom (?:on|atop) "), "off "),
     (re.compile(r"\bto on(?: top of)? "), "onto "),
-    (re.compile(r"\bto (?=(?:in|inside|under|underneath|beneath|below|behind|beside|next to|near|between|against) )"), ""),
+    (
+        re.compile(
+            r"\bto (?=(?:in|inside|under|underneath|beneath|below|behind|beside|next to|near|between|against) )"
+        ),
+        "",
+    ),
 )
 """Two prepositions, where an arrow or a key stood before one."""
 _BARE: Final = re.compile(
-    rf"\b({_PREPOSITION}) (?!(?<=\bto )(?:stand|book|step|board|pile|stack|deck|bed)\b)(?=(?:(?!top |front |place |half |the )[\w-]+ )?{_CARRIER}(?:$| [,.:;!?]| (?:to|and|next|beside"
+    rf"\b({_PREPOSITION}) (?!(?<=\bto )(?:stand|book|step|board|pile|stack|deck|bed)\b)(?=(?:(?!top |front |place "
+    rf"|half |the )[\w-]+ )?{_CARRIER}(?:$| [,.:;!?]| (?:to|and|next|beside"
     r"|near|behind|between|in|on|onto|into|off|from|under|larger|bigger|smaller|\d|by|please|with|instead|so)\b))"
     rf"(?!{DETERMINER} )"
 )
 """A support without an article: `on shelf`, `off coffee table`."""
 _NOTED: Final = re.compile(
-    rf"\b({_PREPOSITION}|towards|away from|around|to show|to reveal|(?:middle|center|centre|corner|part|side|half|top|edge) of"
-    rf"|(?<=front )of) (?!{DETERMINER} |(?:front|top of|half|place|between|size|above|below|behind|under|it|them|me|us|here"
-    r"|there|on|in|to|face|faces|show|reveal|be|overhead|left of|right of|reverse|degrees|camera rotation|\d[\d.]*)(?: |$))"
+    rf"\b({_PREPOSITION}|towards|away from|around|to show|to reveal|(?:middle|center|centre|corner|part|side|half|top"
+    rf"|edge) of"
+    rf"|(?<=front )of) (?!{DETERMINER} |(?:front|top of|half|place|between|size|above|below|behind|under|it|them|me"
+    rf"|us|here"
+    r"|there|on|in|to|face|faces|show|reveal|be|overhead|left of|right of|reverse|degrees|camera rotation"
+    r"|\d[\d.]*)(?: |$))"
 )
 """Any noun of a note without an article."""
 
@@ -87,13 +101,16 @@ _ANY_DETERMINER: Final = re.compile(
 _EXCHANGES: Final = re.compile(r"(?:please |now |just )*(?:swap|exchange|interchange|switch|trade)\b")
 _SECOND: Final = re.compile(r"\b(and|with|for) (?=[a-z])")
 _BARE_OBJECT: Final = re.compile(
-    r"^((?:please |now |just )*(?:move|shift|slide|put|place|set|push|pull|drag|bring|take|get|rotate|turn|spin|make|scale"
-    r"|shrink|enlarge|remove|delete|erase|swap|exchange|switch)) (?=[a-z])(?!(?:up|down|off|out|away|back|left|right|in|on"
+    r"^((?:please |now |just )*(?:move|shift|slide|put|place|set|push|pull|drag|bring|take|get|rotate|turn|spin|make"
+    r"|scale"
+    r"|shrink|enlarge|remove|delete|erase|swap|exchange|switch)) (?=[a-z])(?!(?:up|down|off|out|away|back|left|right"
+    r"|in|on"
     r"|places?|positions?|rid|please|only|over|smaller|larger|bigger)\b)"
 )
 _INTERJECTION: Final = re.compile(
     r"(?:^|(?<=[.;:!?,] ))(?:(?:hang on|hold on|wait|one moment|oops|sorry|many thanks|thank you|thanks|cheers|hello|hi"
-    r"|hey|yo|well|alright|all right|right|ok|okay|so|anyway|oh|um|hmm|yes|yeah|actually|great|perfect|cool|fine|dear|lol"
+    r"|hey|yo|well|alright|all right|right|ok|okay|so|anyway|oh|um|hmm|yes|yeah|actually|great|perfect|cool|fine|dear"
+    r"|lol"
     r"|pretty please)(?: (?:there|so much|very much|a lot|in advance|everyone|again|a (?:second|moment|minute)))?"
     r"(?: [,.;:!?]+)+ ?)+"
 )
@@ -103,19 +120,26 @@ _CORRECTION: Final = re.compile(
 )
 """`the pendant , i mean` before `the table lamp`."""
 _POLITE: Final = (
-    r"(?:i|me|you|your|we|us|it|is|was|were|am|are|be|been|would|will|could|can|may|might|shall|should|do|does|did|if|whether"
-    r"|that|so|as|to|and|please|kindly|just|now|maybe|perhaps|possibly|only|wondering|wonder|hoping|hope|ask|asking|trouble"
-    r"|bother|beg|request|need|want|like|love|prefer|rather|appreciate|glad|grateful|happy|good|kind|great|nice|lovely|fine"
-    r"|ok|okay|possible|able|free|feel|mind|favor|favour|think|believe|suggest|help|someone|somebody|anyone|here|let|go|going"
-    r"|ahead|have|really|very|much|also|then|next|first|second|finally|lastly|a|an|moment|want|time|enough|my|of|out|there"
+    r"(?:i|me|you|your|we|us|it|is|was|were|am|are|be|been|would|will|could|can|may|might|shall|should|do|does|did|if"
+    r"|whether"
+    r"|that|so|as|to|and|please|kindly|just|now|maybe|perhaps|possibly|only|wondering|wonder|hoping|hope|ask|asking"
+    r"|trouble"
+    r"|bother|beg|request|need|want|like|love|prefer|rather|appreciate|glad|grateful|happy|good|kind|great|nice"
+    r"|lovely|fine"
+    r"|ok|okay|possible|able|free|feel|mind|favor|favour|think|believe|suggest|help|someone|somebody|anyone|here|let"
+    r"|go|going"
+    r"|ahead|have|really|very|much|also|then|next|first|second|finally|lastly|a|an|moment|want|time|enough|my|of|out"
+    r"|there"
     r"|supposed|where|how|about|what)"
 )
 _SO_THAT: Final = re.compile(
     r"^(?:please )?(?:arrange|edit|change|adjust|fix|modify|alter|set|do|make|organi[sz]e|rearrange) (?:it|this|things?"
-    r"|everything|(?:the |this )?(?:image|picture|photo|scene|room))(?: around)? so (?:that )?(?=(?:the|my|an?|this|that) )"
+    r"|everything|(?:the |this )?(?:image|picture|photo|scene|room))(?: around)? so (?:that )?(?=(?:the|my|an?|this"
+    r"|that) )"
 )
 _LOOKS: Final = re.compile(
-    r"\b(?:(?:show|let|tell) (?:me|us)|(?:let (?:me|us) |i want to )?see)(?: what| how) (?:it|that|this|the (?:room|scene"
+    r"\b(?:(?:show|let|tell) (?:me|us)|(?:let (?:me|us) |i want to )?see)(?: what| how) (?:it|that|this|the (?:room"
+    r"|scene"
     r"|picture|image)) (?:would |will |might )?looks?(?: like)? with (?=(?:the|my|an?) )"
 )
 _STATED: Final = re.compile(
@@ -125,17 +149,20 @@ _STATED: Final = re.compile(
 """`the can was left under the table and needs to be ...` is a statement and a request about it."""
 _FRONTED: Final = re.compile(
     rf"^(?:please )?((?:in|on|under|underneath|beneath|inside|onto|from|next to|beside|behind) (?:the|my) (?:{_WORD} )"
-    r"{1,4}?(?:on the (?:[\w-]+ ){1,3}?)?)(?:, )?((?:(?:i|we) (?:want|need|would like)|there (?:is|are|should|must|could)) .+)$"
+    r"{1,4}?(?:on the (?:[\w-]+ ){1,3}?)?)(?:, )?((?:(?:i|we) (?:want|need|would like)|there (?:is|are|should|must"
+    r"|could)) .+)$"
 )
 _IT_SHOULD: Final = re.compile(
     r" ,(?: and| but| so)? (?=(?:it|they) (?:should|must|needs?|has to|have to|belongs?|goes?|is to|are to|ought) )"
 )
 _WHERE: Final = re.compile(
-    r"^((?:in|on|under|underneath|beneath|inside|next to|beside|behind) (?:the|my) [\w -]{1,30}?) is where ((?:the|my|that)"
+    r"^((?:in|on|under|underneath|beneath|inside|next to|beside|behind) (?:the|my) [\w -]{1,30}?) is where ((?:the|my"
+    r"|that)"
     r" [\w -]{1,30}?) (?:(?:should|must|needs? to|has to|ought to) (?:go|stand|lie|be|sit)|belongs?|goes|go)$"
 )
 _FOLLOWS: Final = re.compile(
-    r"(?: ,| ;)?(?: and| while)? ((?:the|everything|whatever|all)(?: [\w-]+){0,4}? (?:on|in|under)(?: top of)? (?:it|them))"
+    r"(?: ,| ;)?(?: and| while)? ((?:the|everything|whatever|all)(?: [\w-]+){0,4}? (?:on|in|under)(?: top of)? (?:it"
+    r"|them))"
     r" (?:should |will |must |also )*(?:moves?|turns?|comes?|goes|go|rotates?|stays?|follows?|travels?)"
     r"(?: (?:along|with it|too|as well|together|in place|put|there|on it))*(?=$| [,.;])"
 )
@@ -149,7 +176,8 @@ _ABSENT: Final = re.compile(rf"no (?:more )?(?={_NAME}{_PLACE})")
 _UNWANTED: Final = re.compile(r"i see (.+?) (?:anymore|any longer|any more)")
 """`i do not want the vase anymore`, as `requests` rewrites it."""
 _HEADING: Final = re.compile(
-    rf"^(?:(?!{DETERMINER}\b)[a-z'-]+ ){{1,4}}: (?=(?:the|my|all) [^:;.]* (?:should|must|go|goes|needs?|is|are|has|have) )"
+    rf"^(?:(?!{DETERMINER}\b)[a-z'-]+ ){{1,4}}: (?=(?:the|my|all) [^:;.]* (?:should|must|go|goes|needs?|is|are|has"
+    rf"|have) )"
 )
 """`let us tidy up :`."""
 _FOR_THE_ONE: Final = re.compile(r"^((?:please )?(?:swap|exchange|trade|switch) .+) for (?=the (?:[\w-]+ )?one )")
@@ -159,17 +187,21 @@ _SENTENCE: Final = re.compile(r" ?([;!?]|(?<!\d)\.(?!\d)) ?")
 @cache
 def _patterns(verbs: str) -> tuple[re.Pattern[str], ...]:
     asks = re.compile(
-        rf"(?:^|(?<=[.;:!?,] ))(?:{_POLITE}(?: ,)? )*(?:you|to|please|someone|somebody|us|and|kindly|just|now|then|first|next"
+        rf"(?:^|(?<=[.;:!?,] ))(?:{_POLITE}(?: ,)? )*(?:you|to|please|someone|somebody|us|and|kindly|just|now|then"
+        rf"|first|next"
         rf"|finally|also|can|could|we|i)(?: (?:please|kindly|just|maybe|perhaps|possibly|quickly|also|now))*(?: ,)? "
         rf"(?=(?:{verbs})\b)(?!(?:have|need|i want|i need|i would like)\b)"
     )
     wish = re.compile(
-        rf"(?:^|(?<=[.;:!?,] ))(?:{_POLITE} )*(?:(?:want|wants|need|like|love|prefer|please|let (?:me|us)|can we|could we"
+        rf"(?:^|(?<=[.;:!?,] ))(?:{_POLITE} )*(?:(?:want|wants|need|like|love|prefer|please|let (?:me|us)|can we"
+        rf"|could we"
         rf"|rather)(?: to)? (?:see|have|try|get|picture|imagine)|need|want|prefer)"
         rf"(?= (?:the|that|this|my|an?|another|some|one) )(?! (?:the|this) (?:scene|room|picture|image))"
     )
     note = re.compile(rf"(?!(?:{verbs})\b(?! :))({_NAME})(?:(?::|,|-) )?((?:{_PLACE}|{_AMOUNT}) ?.*)$")
-    listed = re.compile(rf"(?!(?:{verbs})\b)({_NAME}): ((?!(?:{verbs})\b)(?:{_WORD} ){{1,4}}?to .+|(?:{_WORD} ){{0,2}}{_CARRIER})$")
+    listed = re.compile(
+        rf"(?!(?:{verbs})\b)({_NAME}): ((?!(?:{verbs})\b)(?:{_WORD} ){{1,4}}?to .+|(?:{_WORD} ){{0,2}}{_CARRIER})$"
+    )
     subject = re.compile(
         rf"(?!(?:{verbs})\b)({_NAME})(?=(?:goes|go|belongs?|should|must|shall|needs? to|has to|have to|ought to|to be"
         r"|can go) )"
@@ -240,7 +272,11 @@ def _sentence(text: str, verbs: str, alone: bool) -> str:
 
 def _with_articles(text: str) -> str:
     """`move the chair on the left behind the sofa`, of a request without any article."""
-    text = _SECOND.sub(r"\1 the ", _NOTED.sub(r"\1 the ", text)) if _EXCHANGES.match(text) else _NOTED.sub(r"\1 the ", text)
+    text = (
+        _SECOND.sub(r"\1 the ", _NOTED.sub(r"\1 the ", text))
+        if _EXCHANGES.match(text)
+        else _NOTED.sub(r"\1 the ", text)
+    )
     return _BARE_OBJECT.sub(r"\1 the ", text, count=1)
 
 

@@ -123,7 +123,8 @@ _ENDS: Final[_Rewrites] = (
     (r"([,;:!?()\n]|\.(?!\d))", r" \1 "),
 )
 _COUNTED: Final = re.compile(
-    rf"\d|°|\b(?:{_ANY_NUMBER_WORD}|half|halfway|thirds?|quarters?|eighths?|fifths?|turn|revolution|rotation|degree|angle"
+    rf"\d|°|\b(?:{_ANY_NUMBER_WORD}|half|halfway|thirds?|quarters?|eighths?|fifths?|turn|revolution|rotation|degree"
+    rf"|angle"
     r"|opposite|other way|twice|thrice|double|met(?:re|er))\b|%|-turn"
 )
 """Words and signs of amounts."""
@@ -175,7 +176,8 @@ _PROHIBITED: Final = re.compile(
     r"|untouched)\b.*)?$"
 )
 _PLACE: Final = (
-    r"(?:in front of|behind|beside|next to|near|between|into|inside|under|underneath|beneath|below|onto|(?:to|on|at|in) the"
+    r"(?:in front of|behind|beside|next to|near|between|into|inside|under|underneath|beneath|below|onto|(?:to|on|at"
+    r"|in) the"
     r"|left of|right of)\b"
 )
 # `do not put it behind the lamp but in front of it` is read as `put it from behind the lamp , in front of it`.
@@ -190,7 +192,8 @@ _NO_LONGER: Final = re.compile(
 _ASIDE: Final = re.compile(
     r"(?:(?<!\bdo)(?: ,)?(?: but| and| while)? (?!do not|never|keep |leave |only)| , (?=do not\b[^,]*,))"
     rf"{_PROHIBITION}\b[^,]*"
-    r"| ,(?: and| but| while)? (?:the|my|all|everything)\b[^,]{0,60}? (?:stays?|remains?)(?: (?:where|put|as|in|still|there|here"
+    r"| ,(?: and| but| while)? (?:the|my|all|everything)\b[^,]{0,60}? (?:stays?|remains?)(?: (?:where|put|as|in|still"
+    r"|there|here"
     r"|untouched)\b[^,]*)?$"
 )
 _FIRST: Final = re.compile(r"((?:instead of|rather than|without \w+ing)\b[^,]*) , (?=(?:the|it|they|its)\b)")

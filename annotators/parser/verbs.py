@@ -36,7 +36,8 @@ TRADED: Final = (
 )
 """A swap, said of its objects (`have the two trade places`)."""
 LIGHT: Final = (
-    "make|let|try(?= the)|have|give|apply|take(?: hold of)?|(?:get|grab)(?: (?:hold|ahold) of)?|snatch|grasp|fetch|retrieve|lift(?: up)?|pick(?: up|(?=[^,;.]{1,60} up\\b))|edit"
+    "make|let|try(?= the)|have|give|apply|take(?: hold of)?|(?:get|grab)(?: (?:hold|ahold) of)?|snatch|grasp|fetch"
+    "|retrieve|lift(?: up)?|pick(?: up|(?=[^,;.]{1,60} up\\b))|edit"
     "|leave|change|adjust|alter|modify|perform|carry out"
     "|execute|do|swing|(?:show|present|display)(?! (?:us )?(?:its|their) )|set the size of|i want|i would like|i need"
 )
@@ -71,9 +72,9 @@ SIZES: Final[Mapping[str, tuple[str, float]]] = {
 """The change of size that a verb (or participle, without its `d`) implies: sense, and factor, 0 if it names none."""
 _SLANG: Final[Mapping[EditKind, str]] = {
     "remove": "ditch|lose|trash|yank|toss out|chuck out|bin(?= (?:the|that|this) )",
-    "translate": "yeet|bung|dump|fling|lob|sling|plunk|nestle|lug|schlep|scooch|sneak|swoosh|ship|shuffle|ease|wheel|edge"
-    "|swing(?= [^,;.]{1,40} (?:onto|into|over) )|(?:raise|lower)(?= (?:the|my|that|this) [^,;.]{1,40} (?:on|onto|to|off"
-    "|from|into|in|under) (?:the|its|my) )|sit(?= the )|set down|put down|put back",
+    "translate": "yeet|bung|dump|fling|lob|sling|plunk|nestle|lug|schlep|scooch|sneak|swoosh|ship|shuffle|ease|wheel"
+    "|edge|swing(?= [^,;.]{1,40} (?:onto|into|over) )|sit(?= the )|set down|put down|put back"
+    "|(?:raise|lower)(?= (?:the|my|that|this) [^,;.]{1,40} (?:on|onto|to|off|from|into|in|under) (?:the|its|my) )",
     "insert": "spawn|there (?:should |must )?(?:be|are)(?= (?:two|three|four|several|many) )",
 }
 """Words of a kind that only the parser knows."""
@@ -92,7 +93,10 @@ def _pattern(words: str) -> re.Pattern[str]:
 
 
 def _after_object() -> Iterator[tuple[VerbKind, re.Pattern[str]]]:
-    yield "place", re.compile(rf"(?:stand|sit|rest|lie|sleep|nap|wait|crouch|lounge|recline|live|nestle|perch|drive){_SOMEWHERE}")  # not `take the hat stand out`
+    yield (
+        "place",
+        re.compile(rf"(?:stand|sit|rest|lie|sleep|nap|wait|crouch|lounge|recline|live|nestle|perch|drive){_SOMEWHERE}"),
+    )  # not `take the hat stand out`
     for kind, words in _WORDS.items():
         if words.after_object:
             yield kind, re.compile(words.after_object)

@@ -133,7 +133,11 @@ def false_caption(facts: PairFacts, text: str, state: str, nouns: Mapping[int, s
     for clause in text.removesuffix(".").split("; "):
         if found := re.match(r"(.+) (?:stands?|lies?) (on top of|on|in|under) (?:the |an? |some )?(.+)$", clause, re.I):
             subjects, how, carrier = found.groups()
-            last = carrier = last if carrier == "it" else re.sub(r"^(?:(?:top|middle|bottom|a)? ?shelf of )(?:the |an? )?", "", carrier)
+            last = carrier = (
+                last
+                if carrier == "it"
+                else re.sub(r"^(?:(?:top|middle|bottom|a)? ?shelf of )(?:the |an? )?", "", carrier)
+            )
             below = [id for id, noun in nouns.items() if noun == carrier]
             if not below:
                 yield f"no {carrier}"
@@ -141,7 +145,11 @@ def false_caption(facts: PairFacts, text: str, state: str, nouns: Mapping[int, s
                 noun = _bare(one)
                 if noun == carrier:
                     continue
-                ids = [id for id, other in nouns.items() if other in (noun, noun.removesuffix("s"), noun.removesuffix("es"))]
+                ids = [
+                    id
+                    for id, other in nouns.items()
+                    if other in (noun, noun.removesuffix("s"), noun.removesuffix("es"))
+                ]
                 supports = [getattr(thing, f"{state}_support") for thing in facts.objects if thing.id in ids]
                 kinds = {"in": {"inside"}, "under": {"under"}}.get(how, {"top", "soft", "shelf"})
                 if ids and not any(one.object in below and one.kind in kinds for one in supports):
@@ -159,7 +167,9 @@ def false_caption(facts: PairFacts, text: str, state: str, nouns: Mapping[int, s
 
 
 def _bare(noun: str) -> str:
-    return re.sub(r"^(?:the|an?|some|two|three|four|five) |^(?:\w+ )?(?:pairs? of )", "", noun.lower()).removeprefix("pair of ")
+    return re.sub(r"^(?:the|an?|some|two|three|four|five) |^(?:\w+ )?(?:pairs? of )", "", noun.lower()).removeprefix(
+        "pair of "
+    )
 
 
 def _rests(facts: PairFacts, mine: SceneObject, other: int, how: str, side: str) -> bool:

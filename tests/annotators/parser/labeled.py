@@ -34,7 +34,8 @@ before there were rules for it, and split at random. The rules were developed on
 once before the rules were tuned on it.
 `supports, untouched`: written last, and the rules were not changed after it was read.
 `free, development`, `free, held out`: 118 sentences by one author who had not read the rules, as varied as people are,
-split at random. The rules were developed on the first half; sentences of the second half were never looked at for it."""
+split at random. The rules were developed on the first half. Of the second half, only the number of right ones was
+read."""
 
 
 @dataclass(frozen=True)
