@@ -35,7 +35,8 @@ INDIRECT: Final = re.compile(
     r"|ought"
     r"|does|do|did|sure|certain|see|check|ensure|the one|my|the (?:suggestion|plan|idea|wish|request|task|goal|aim"
     r"|proposal)"
-    r"|consider|try|feel|so (?:kind|good)|remember|concerning|regarding|as for|perhaps|maybe|look at|(?:away|out"
+    r"|consider|try|feel|so (?:kind|good)|remember|concerning|regarding|as for|after|when|once|if|used to"
+    r"|there (?:was|were)|over there|perhaps|maybe|look at|(?:away|out"
     r"|off) with"
     r"|of the (?:two|three|four|five|many)|whichever|imagine|suppose|but|that|is (?:not|unnecessary|needed|wanted"
     r"|required)"
@@ -107,6 +108,17 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
         r"|an? |my )",
         "i want ",
     ),
+    (r"\bit is ((?:the|that|my) [^,.;]{1,40}?) (?:that )?(?:i|we) (?:want|need)\b", r"i want \1"),
+    (
+        r"(?:^|(?<=[.;!?] ))((?:the|that|my) [^,.;]{1,40}?) is (?:what|the (?:one|thing)) (?:that )?(?:i|we) (?:want"
+        r"|need)\b",
+        r"i want \1",
+    ),
+    (r"\bi would be (?:happier|happy|pleased|glad) (?:with|to see|to have) (?=the |an? |my )", "i want "),
+    (r"(?:^|(?<=[.;!?] ))after \w+ing (?:up )?(?=(?:the|my) )", "take "),
+    (r"(?:^|(?<=[.;!?] ))(?:when|once|after|if|as) (?:you|we|it|that|this|all)\b[^,.;]{0,30}, ?", ""),
+    (r"\bthere used to be ", "there is "),
+    (r"\bover there ?,", ","),
     (r"(?:^|(?<=[.;!?] ))(?:would|i'd) like (?=the |an? |my )", "i would like "),
     (r"(?:^|(?<=[.;!?] ))(?:have|take) a look at (?=the |my )", "i see "),
     (r"(?:^|(?<=[.;!?] ))(?:away|out|off) with (?=the |my |that )", "remove "),

@@ -42,15 +42,17 @@ _FINITE: Final = re.compile(
 )
 """Words of a sentence with a verb."""
 
-_ARROWS: Final = (
-    (re.compile(r" ?(?:<[-=]+>|↔|⇄|⇆) ?"), " <> "),
-    (re.compile(r" ?(?:[-=]+>|→|⇒|➔) ?"), " to "),
-)
-_KEY: Final = r"(?:(?<=^)|(?<=[.,;] )|(?<=\w ))"
-_KEYS: Final = (
-    (re.compile(r"^(?:task|request|edit|to ?do|instruction|action|note|my request|change)s? : "), ""),
-    (re.compile(r"(?<!\bany )(?<!\ban )\b(?:the )?(?:object|item|thing|subject) : "), "the "),
+_Rewrites = tuple[tuple[str, re.Pattern[str], str], ...]
+"""What a text must contain, a pattern, and its replacement."""
+_SIGNS: Final[_Rewrites] = (
+    (">", re.compile(r" ?<[-=]+> ?"), " <> "),
+    ("\u2194", re.compile(r" ?\u2194 ?"), " <> "),
+    (">", re.compile(r" ?[-=]+> ?"), " to "),
+    ("\u2192", re.compile(r" ?\u2192 ?"), " to "),
+    (" : ", re.compile(r"^(?:task|request|edit|to ?do|instruction|action|note|my request|change)s? : "), ""),
+    (" : ", re.compile(r"(?<!\bany )(?<!\ban )\b(?:the )?(?:object|item|thing|subject) : "), "the "),
     (
+        " : ",
         re.compile(
             r"(?: [.,;])? (?:from|origin|source|start|old|current|currently|now)(?: (?:place|position|location"
             r"|support))?"
@@ -59,25 +61,25 @@ _KEYS: Final = (
         " from ",
     ),
     (
+        " : ",
         re.compile(
             r"(?: [.,;])? (?:to|destination|target|goal|new|end|should be|then|after|put|place)"
             r"(?: (?:place|position|location|support))? : "
         ),
         " to ",
     ),
-    (re.compile(r"(?: :| ,)? now (?=(?:on|in|under|inside|beneath) )(?=.* to )"), " from "),
-)
-_DOUBLED: Final = (
-    (re.compile(r"\bfrom (?:on|atop) "), "off "),
-    (re.compile(r"\bto on(?: top of)? "), "onto "),
+    (" now ", re.compile(r"(?: :| ,)? now (?=(?:on|in|under|inside|beneath) )(?=.* to )"), " from "),
+    ("from ", re.compile(r"\bfrom (?:on|atop) "), "off "),
+    ("to on", re.compile(r"\bto on(?: top of)? "), "onto "),
     (
+        "to ",
         re.compile(
             r"\bto (?=(?:in|inside|under|underneath|beneath|below|behind|beside|next to|near|between|against) )"
         ),
         "",
     ),
 )
-"""Two prepositions, where an arrow or a key stood before one."""
+"""Arrows and keys (`from : tray`), as prepositions."""
 _BARE: Final = re.compile(
     rf"\b({_PREPOSITION}) (?!(?<=\bto )(?:stand|book|step|board|pile|stack|deck|bed)\b)(?=(?:(?!top |front |place "
     rf"|half |the )[\w-]+ )?{_CARRIER}(?:$| [,.:;!?]| (?:to|and|next|beside"
@@ -184,6 +186,18 @@ _FOR_THE_ONE: Final = re.compile(r"^((?:please )?(?:swap|exchange|trade|switch) 
 _SENTENCE: Final = re.compile(r" ?([;!?]|(?<!\d)\.(?!\d)) ?")
 
 
+_CLAUSES: Final[_Rewrites] = (
+    (" : ", _HEADING, ""),
+    (" one ", _FOR_THE_ONE, r"\1 and "),
+    ("look", _LOOKS, "have "),
+    (" it", _FOLLOWS, r" with \1"),
+    ("whatever is on it", re.compile("whatever is on it"), "everything on it"),
+    (" ,", _IT_SHOULD, " ; "),
+    (" ", _STATED, r"\1 ; it "),
+)
+"""Rewrites of clauses, in order."""
+
+
 @cache
 def _patterns(verbs: str) -> tuple[re.Pattern[str], ...]:
     asks = re.compile(
@@ -217,22 +231,14 @@ def complete(text: str, verbs: str) -> str:
     Args:
         verbs: regular expression of the verbs that may open an instruction.
     """
-    for pattern, replacement in _ARROWS:
-        text = pattern.sub(replacement, text)
-    if " : " in text:
-        for pattern, replacement in _KEYS:
-            text = pattern.sub(replacement, text)
-    for pattern, replacement in _DOUBLED:
-        text = pattern.sub(replacement, text)
-    text = _CORRECTION.sub("", _INTERJECTION.sub("", text))
-    text = _HEADING.sub("", text)
     asks, wish, *_ = _patterns(verbs)
-    text = _LOOKS.sub("have ", _FOR_THE_ONE.sub(r"\1 and ", text))
-    text = asks.sub("", text)
-    text = wish.sub("i want", text)
-    text = _FOLLOWS.sub(r" with \1", text).replace("whatever is on it", "everything on it")
-    text = _IT_SHOULD.sub(" ; ", text)
-    text = _STATED.sub(r"\1 ; it ", text)
+    for sign, pattern, replacement in _SIGNS:
+        if sign in text:
+            text = pattern.sub(replacement, text)
+    text = wish.sub("i want", asks.sub("", _CORRECTION.sub("", _INTERJECTION.sub("", text))))
+    for sign, pattern, replacement in _CLAUSES:
+        if sign in text:
+            text = pattern.sub(replacement, text)
     parts = _SENTENCE.split(text)
     alone = len([part for part in parts[::2] if part]) == 1
     parts[::2] = [_sentence(part, verbs, alone) for part in parts[::2]]
