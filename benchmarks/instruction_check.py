@@ -1,7 +1,7 @@
 """Accuracy of the instruction parser, and recall and precision of the geometry check of instructions.
 
     python benchmarks/instruction_check.py [--scenes 300] [--rooms 300] [--show 0]
-        [--sampled 0] [--kinds room,tabletop,garden] [--models FOLDER]
+        [--sampled 0] [--first 0] [--kinds room,tabletop,garden] [--models FOLDER]
 
 Three tables. Parser: for each field, the share of labeled sentences with the right value, among those in which the
 field is stated or was parsed; for the sentences that the rules were written for, and for held-out ones
@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=300)
     parser.add_argument("--rooms", type=int, default=300)
     parser.add_argument("--sampled", type=int, default=0, help="proposed scenes of each furnished kind")
+    parser.add_argument("--first", type=int, default=0, help="the first seed of these scenes")
     parser.add_argument("--kinds", default="room,tabletop,garden", help="of these scenes")
     parser.add_argument("--models", default="", help="a folder in Objaverse's layout; default: procedural models")
     parser.add_argument("--show", type=int, default=0, help="number of errors of each kind to print")
@@ -69,16 +70,16 @@ def main() -> None:
         print("\nrooms")
         print_verdicts(_rooms(arguments.rooms), arguments.show)
     if arguments.sampled:
-        print_sampled(arguments.kinds.split(","), arguments.sampled, arguments.models, arguments.show)
+        print_sampled(arguments.kinds.split(","), arguments.sampled, arguments.first, arguments.models, arguments.show)
 
 
-def print_sampled(kinds: Iterable[SceneKind], count: int, folder: str, show: int) -> None:
+def print_sampled(kinds: Iterable[SceneKind], count: int, first: int, folder: str, show: int) -> None:
     """Templates' texts and captions of proposed scenes that the check contradicts or that are false by the poses."""
     with tempfile.TemporaryDirectory() as scratch:
         table = planned(folder, Path(scratch))
     for kind in kinds:
         found = Counter[str]()
-        for case in _sampled(kind, table, count):
+        for case in _sampled(kind, table, count, first):
             found["scenes"] += 1
             wrong: list[tuple[str, str, str]] = []
             texts = instructions(case, 6, np.random.default_rng(0))
@@ -105,9 +106,9 @@ def print_sampled(kinds: Iterable[SceneKind], count: int, folder: str, show: int
         print(f"{kind}: {_json(found)}")
 
 
-def _sampled(kind: SceneKind, table: AssetTable, count: int) -> Iterator[Case]:
+def _sampled(kind: SceneKind, table: AssetTable, count: int, seed: int) -> Iterator[Case]:
     """Proposed edits of all kinds in scenes of one kind."""
-    options, seed = SceneOptions(kinds={kind: 1}), 0
+    options = SceneOptions(kinds={kind: 1})
     while count:
         pieces = table.of_categories("train", seed, 0, builtin_templates().categories)
         edit = EDIT_KINDS[seed % len(EDIT_KINDS)]
