@@ -26,6 +26,7 @@ _NO_NAME: Final = re.compile(
     r"|\b(?:should|must|would|could|is|are|was|were|been|has|have|it|they|i|you|we|if|because|so|than|then|there|not"
     r"|no|only"
     r"|also|please|now|currently|about|metres|degrees|percent|times|few)\b|\band (?:the|an?|my)\b"
+    r"|(?<!\bwith)(?<!\bof)(?<!\bin)(?<!\bon)(?<!\blike)(?<!\bfor) an? |\b(?:room|space) for\b"
 )
 """Words that no noun phrase has, or none ends with: a name with one of them was read wrongly."""
 _PLACE_IN_NAME: Final = re.compile(

@@ -21,7 +21,10 @@ SPACE: Final = r"(?:scene|image|picture|photo|frame|room|view|shot)"
 DETERMINER: Final = r"(?:the|an?|its|their|his|her|my|your|our|this|that|these|those|another|one of the|each other)"
 
 RESTS: Final = r"(?:stands?|sits?|lies?|rests?|leans?|hangs?)"
-RESTING: Final = r"(?:standing|sitting|lying|resting|leaning|hanging|located|found|situated|perched|seated|sleeping)"
+RESTING: Final = (
+    r"(?:standing|sitting|lying|resting|leaning|hanging|located|found|situated|perched|seated|sleeping)"
+    r"(?: (?:open|flat|upright|around|alone|idle|unused|abandoned|face down|upside down|sideways))?"
+)
 MODAL: Final = "should|must|shall|ought to|needs? to|has to|have to|has|is|are|gets?|to|now|will|would|could"
 
 

@@ -35,7 +35,8 @@ INDIRECT: Final = re.compile(
     r"|ought"
     r"|does|do|did|sure|certain|see|check|ensure|the one|my|the (?:suggestion|plan|idea|wish|request|task|goal|aim"
     r"|proposal)"
-    r"|consider|try|feel|so (?:kind|good)|remember|concerning|regarding|as for|after|when|once|if|used to"
+    r"|consider|try|feel|so (?:kind|good)|remember|concerning|regarding|as for|after|when|once|if|used to|over there"
+    r"|supposed|meant|intended|expected|going to|thing|object|item|not the|chance"
     r"|there (?:was|were)|over there|perhaps|maybe|look at|(?:away|out"
     r"|off) with"
     r"|of the (?:two|three|four|five|many)|whichever|imagine|suppose|but|that|is (?:not|unnecessary|needed|wanted"
@@ -43,7 +44,7 @@ INDIRECT: Final = re.compile(
     r"|are (?:not|unnecessary|needed|wanted|required)|isn|aren|in the way|all the way|real quick|at the moment"
     r"|right now"
     r"|at present|back where|left (?:an?|the|my)|as (?:big|large|tall|wide) again|(?:its|their) (?:overall )?size"
-    r"|is it|be so|no need)\b"
+    r"|is it|be so|no (?:longer any )?(?:need|room|space|place))\b"
     r"|^\w+ ?,|'(?:s|d|re)\b|n't\b"
 )
 """Words of which every row of `REQUESTS` has one: other texts are requests as they stand."""
@@ -108,6 +109,19 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
         r"|an? |my )",
         "i want ",
     ),
+    (
+        r"\b(?:the|that|this) (?:thing|object|item) ((?:on|in|under|by|behind|next to|beside) [^,.;]{1,40}?) ?, "
+        r"(?:the|my) ([\w-]+(?: [\w-]+)?)(?=$|[ ,.;!?])",
+        r"the \2 \1",
+    ),
+    (r"\b(?:is|are) (?:supposed|meant|intended|expected|going) to\b", "should"),
+    (r"(?:^|(?<=[.;!?] ))not (?:the|that|my) [^,.;]{1,30}, (?=(?:the|that|my) )", ""),
+    (
+        r"\bi(?:'m| am| was) (?:wondering|hoping)(?: (?:if|whether|that))? (?=(?:the|that|my|you) )"
+        r"|\b(?:is there )?any chance (?:that )?(?=(?:the|that|my|you|we) )",
+        "",
+    ),
+    (r"\bit (?:would|will) (?:be|look) (?:\w+ )?\w+ with (?=(?:the|my|an?) )", "i want "),
     (r"\bit is ((?:the|that|my) [^,.;]{1,40}?) (?:that )?(?:i|we) (?:want|need)\b", r"i want \1"),
     (
         r"(?:^|(?<=[.;!?] ))((?:the|that|my) [^,.;]{1,40}?) is (?:what|the (?:one|thing)) (?:that )?(?:i|we) (?:want"
@@ -118,7 +132,7 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
     (r"(?:^|(?<=[.;!?] ))after \w+ing (?:up )?(?=(?:the|my) )", "take "),
     (r"(?:^|(?<=[.;!?] ))(?:when|once|after|if|as) (?:you|we|it|that|this|all)\b[^,.;]{0,30}, ?", ""),
     (r"\bthere used to be ", "there is "),
-    (r"\bover there ?,", ","),
+    (r" ?\bover there\b(?= ?,| (?:on|in|under|next|beside|by|behind) )", ""),
     (r"(?:^|(?<=[.;!?] ))(?:would|i'd) like (?=the |an? |my )", "i would like "),
     (r"(?:^|(?<=[.;!?] ))(?:have|take) a look at (?=the |my )", "i see "),
     (r"(?:^|(?<=[.;!?] ))(?:away|out|off) with (?=the |my |that )", "remove "),
@@ -146,12 +160,13 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
         "i see ",
     ),
     (
-        r"(?:^|(?<=[.;!?] ))(?:as for|regarding|concerning|(?:do )?you (?:know|see)|remember|(?:why|what) (?:is|are)"
+        r"(?:^|(?<=[.;!?] ))(?:as for|regarding|concerning|(?:(?:do )?you )?(?:know|see)|remember|(?:why|what) (?:is"
+        r"|are)"
         r"|(?:what|how) about|maybe) (?=(?:the|that|this|my) [^,.;?!]*[,.;?!]+ \w)",
         "i see ",
     ),
     (r"(?:^|(?<=[.;!?] ))(?:(?:what|how) about|maybe|perhaps) (?=(?:the|that|this|my) )", "i want "),
-    (r"\bthere is no (?:longer any )?need for (?=the |that |this |my )", "i see "),
+    (r"\bthere is no (?:longer any )?(?:need|room|space|place) for (?=the |that |this |my )", "i see "),
     (
         r"(?:^|(?<=[.;!?] ))((?:[\w-]+ ){1,8}?)(?:is|are) (?:not (?:needed|necessary|required)|unnecessary)\b",
         r"do not \1",

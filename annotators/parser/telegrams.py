@@ -20,7 +20,7 @@ _PREPOSITION: Final = (
 )
 _AMOUNT: Final = (
     r"(?:by )?(?:\d[\d.]* (?:metres|degrees|percent|times)\b|(?:a bit |a little |much |slightly )?"
-    r"(?:bigger|larger|smaller|(?:left|right|closer|back|gone)(?=$| [,.\d]| by| a )))"
+    r"(?:bigger|larger|smaller|to the (?:left|right)\b(?! of)|(?:left|right|closer|back|gone)(?=$| [,.\d]| by| a )))"
 )
 _PLACE: Final = (
     rf"{_BEFORE_PLACE}(?:{_PREPOSITION}(?!(?<=\bto) (?!{DETERMINER}\b|left|right|{_CARRIER}\b|[\w-]+$))"
@@ -119,6 +119,8 @@ _INTERJECTION: Final = re.compile(
 _CORRECTION: Final = re.compile(
     r"\b(?:the|my|that) (?:[\w-]+ ){1,4}?(?:[.,-] )*(?:(?:no|sorry|wait|oops|er|uh|or) (?:, )?)*"
     r"(?:i mean|i meant|rather|make that|no|sorry|wait)(?: ,)? (?=(?:the|my|that) )"
+    r"|\b(?:on|in|under|to|into|onto|behind|next to|beside) (?:the|my) (?:[\w-]+ ){1,3}(?:[.,-] )+"
+    r"(?:(?:no|sorry|wait|i mean|or rather|make that)(?: ,)? )+(?=(?:on|in|under|to|into|onto|behind|next|beside) )"
 )
 """`the pendant , i mean` before `the table lamp`."""
 _POLITE: Final = (
@@ -182,13 +184,13 @@ _HEADING: Final = re.compile(
     rf"|have) )"
 )
 """`let us tidy up :`."""
-_FOR_THE_ONE: Final = re.compile(r"^((?:please )?(?:swap|exchange|trade|switch) .+) for (?=the (?:[\w-]+ )?one )")
+_FOR_THE_OTHER: Final = re.compile(r"^((?:please )?(?:swap|exchange|trade|switch) .+) for (?=the )")
 _SENTENCE: Final = re.compile(r" ?([;!?]|(?<!\d)\.(?!\d)) ?")
 
 
 _CLAUSES: Final[_Rewrites] = (
     (" : ", _HEADING, ""),
-    (" one ", _FOR_THE_ONE, r"\1 and "),
+    (" for the ", _FOR_THE_OTHER, r"\1 and "),
     ("look", _LOOKS, "have "),
     (" it", _FOLLOWS, r" with \1"),
     ("whatever is on it", re.compile("whatever is on it"), "everything on it"),
@@ -235,7 +237,7 @@ def complete(text: str, verbs: str) -> str:
     for sign, pattern, replacement in _SIGNS:
         if sign in text:
             text = pattern.sub(replacement, text)
-    text = wish.sub("i want", asks.sub("", _CORRECTION.sub("", _INTERJECTION.sub("", text))))
+    text = wish.sub("i want", asks.sub("", _INTERJECTION.sub("", _CORRECTION.sub("", text))))
     for sign, pattern, replacement in _CLAUSES:
         if sign in text:
             text = pattern.sub(replacement, text)

@@ -71,7 +71,7 @@ SIZES: Final[Mapping[str, tuple[str, float]]] = {
 }
 """The change of size that a verb (or participle, without its `d`) implies: sense, and factor, 0 if it names none."""
 _SLANG: Final[Mapping[EditKind, str]] = {
-    "remove": "ditch|lose|trash|yank|toss out|chuck out|bin(?= (?:the|that|this) )",
+    "remove": "ditch|lose|trash(?! (?:can|bin)s?\\b)|yank|toss out|chuck out|bin(?= (?:the|that|this) )",
     "translate": "yeet|bung|dump|fling|lob|sling|plunk|nestle|lug|schlep|scooch|sneak|swoosh|ship|shuffle|ease|wheel"
     "|edge|swing(?= [^,;.]{1,40} (?:onto|into|over) )|sit(?= the )|set down|put down|put back"
     "|(?:raise|lower)(?= (?:the|my|that|this) [^,;.]{1,40} (?:on|onto|to|off|from|into|in|under) (?:the|its|my) )",

@@ -44,7 +44,9 @@ def caption_clause(case: Case, text: str, state: StateName) -> Clause | None:
 
 def _contradicted_clause(case: Case, text: str, things: Iterable[tuple[SceneObject, StateName]]) -> Clause | None:
     shown = [
-        (thing, state) for thing, state in things if any(thing.source_box if state == "source" else thing.target_box)
+        (thing, state)
+        for thing, state in things
+        if (thing.id, state) in case.pixels or any(thing.source_box if state == "source" else thing.target_box)
     ]
     for color_word in find_color_words(text):
         after = re.findall(r"[\w'-]+", text[color_word.end :].lower())

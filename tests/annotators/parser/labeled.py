@@ -24,7 +24,7 @@ Group = Literal[
     "supports, untouched",
     "free, development",
     "free, held out",
-    "free, untouched",
+    "free, later",
 ]
 """`tuned`: the first rules were developed on them. `held out`: labeled together with `tuned`, before there were rules,
 and inspected once since. `tuned later`: written to measure the first rules, and used for tuning since, in three rounds.
@@ -37,7 +37,7 @@ once before the rules were tuned on it.
 `free, development`, `free, held out`: 118 sentences by one author who had not read the rules, as varied as people are,
 split at random. The rules were developed on the first half. Of the second half, only the number of right ones was
 read.
-`free, untouched`: 40 sentences written after these rules, and read once."""
+`free, later`: 40 sentences written after most of these rules, and read once before the rules were tuned on them."""
 
 
 @dataclass(frozen=True)
