@@ -109,6 +109,7 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
         r"|an? |my )",
         "i want ",
     ),
+    (r"\blet's (?:see|try|have|get)(?= (?:the|my|an?) )", "i want"),
     (
         r"\b(?:the|that|this) (?:thing|object|item) ((?:on|in|under|by|behind|next to|beside) [^,.;]{1,40}?) ?, "
         r"(?:the|my) ([\w-]+(?: [\w-]+)?)(?=$|[ ,.;!?])",

@@ -172,9 +172,14 @@ _FOLLOWS: Final = re.compile(
 )
 """`and the lamp on it moves along`."""
 _BROUGHT: Final = re.compile(
-    rf"^((?:onto|into|under|behind|off) (?:the|my) (?:{_WORD} ){{1,4}}?)with ((?:the|my) [\w -]+)$"
+    rf"^((?:onto|on|into|in|under|behind|off) (?:the|my) (?:{_WORD} ){{1,4}}?)with ((?:the|my) [\w -]+)$"
 )
 """`onto the tray with the glasses`."""
+_NO_EDITS: Final = (
+    "lean|hang|hide|paint|open|close|shut|fill|empty|clean|wash|light|draw|break|tie|tape|glue|nail|fix|fold|cover|wrap"
+    "|colou?r|sharpen|blur|hug|hit|kick|lock|plug|pour|spill|cook|iron"
+)
+"""Verbs that ask for no known edit, so that what follows is no note."""
 _EXCHANGE: Final = re.compile(rf"({_NAME})<> (.+)")
 _ABSENT: Final = re.compile(rf"no (?:more )?(?={_NAME}{_PLACE})")
 _UNWANTED: Final = re.compile(r"i see (.+?) (?:anymore|any longer|any more)")
@@ -214,7 +219,7 @@ def _patterns(verbs: str) -> tuple[re.Pattern[str], ...]:
         rf"|rather)(?: to)? (?:see|have|try|get|picture|imagine)|need|want|prefer)"
         rf"(?= (?:the|that|this|my|an?|another|some|one) )(?! (?:the|this) (?:scene|room|picture|image))"
     )
-    note = re.compile(rf"(?!(?:{verbs})\b(?! :))({_NAME})(?:(?::|,|-) )?((?:{_PLACE}|{_AMOUNT}) ?.*)$")
+    note = re.compile(rf"(?!(?:{verbs}|{_NO_EDITS})\b(?! :))({_NAME})(?:(?::|,|-) )?((?:{_PLACE}|{_AMOUNT}) ?.*)$")
     listed = re.compile(
         rf"(?!(?:{verbs})\b)({_NAME}): ((?!(?:{verbs})\b)(?:{_WORD} ){{1,4}}?to .+|(?:{_WORD} ){{0,2}}{_CARRIER})$"
     )
@@ -255,7 +260,12 @@ def _sentence(text: str, verbs: str, alone: bool) -> str:
     if not _ANY_DETERMINER.search(text) and opens.match(text):
         return _with_articles(text)
     text = _BARE.sub(r"\1 the ", text)
-    plain = re.sub(r"(?: ,)? (?:please|thanks|asap|now)(?: ,)?$|^(?:please|just|and|then) ", "", text).strip(" ,")
+    plain = re.sub(
+        r"(?: ,)? (?:please|thanks|asap|now)(?: ,)?$|^(?:please|just|and|then|need"
+        r"|want) ",
+        "",
+        text,
+    ).strip(" ,")
     if _FINITE.search(plain) and not _UNWANTED.match(plain):
         found = subject.match(plain)
         return f"the {plain}" if found and not _DETERMINED.match(plain) else text

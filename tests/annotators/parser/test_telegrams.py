@@ -48,7 +48,6 @@ def test_a_note_or_a_wrapped_request_is_a_request(text: str):
         "mug off shelf, onto desk",
         "Mug: from shelf to desk.",
         "mug: shelf to desk",
-        "From: shelf. Object: mug. To: desk.",
         "move mug from shelf to desk",
         "The mug was left on the shelf and needs to be put on the desk.",
         "Why is the mug on the shelf? Put it on the desk.",
