@@ -44,40 +44,30 @@ _FINITE: Final = re.compile(
 
 _Rewrites = tuple[tuple[str, re.Pattern[str], str], ...]
 """What a text must contain, a pattern, and its replacement."""
-_SIGNS: Final[_Rewrites] = (
-    (">", re.compile(r" ?<[-=]+> ?"), " <> "),
-    ("\u2194", re.compile(r" ?\u2194 ?"), " <> "),
-    (">", re.compile(r" ?[-=]+> ?"), " to "),
-    ("\u2192", re.compile(r" ?\u2192 ?"), " to "),
-    (" : ", re.compile(r"^(?:task|request|edit|to ?do|instruction|action|note|my request|change)s? : "), ""),
-    (" : ", re.compile(r"(?<!\bany )(?<!\ban )\b(?:the )?(?:object|item|thing|subject) : "), "the "),
+
+
+def _rewrites(*rows: tuple[str, str, str]) -> _Rewrites:
+    return tuple((sign, re.compile(pattern), replacement) for sign, pattern, replacement in rows)
+
+
+_NOTED_PLACE: Final = r"(?: (?:place|position|location|support))? : "
+_SIGNS: Final = _rewrites(
+    (">", r" ?<[-=]+> ?", " <> "),
+    ("\u2194", r" ?\u2194 ?", " <> "),
+    (">", r" ?[-=]+> ?", " to "),
+    ("\u2192", r" ?\u2192 ?", " to "),
+    (" : ", r"^(?:task|request|edit|to ?do|instruction|action|note|my request|change)s? : ", ""),
+    (" : ", r"(?<!\bany )(?<!\ban )\b(?:the )?(?:object|item|thing|subject) : ", "the "),
+    (" : ", rf"(?: [.,;])? (?:from|origin|source|start|old|current|currently|now){_NOTED_PLACE}", " from "),
     (
         " : ",
-        re.compile(
-            r"(?: [.,;])? (?:from|origin|source|start|old|current|currently|now)(?: (?:place|position|location"
-            r"|support))?"
-            r" : "
-        ),
-        " from ",
-    ),
-    (
-        " : ",
-        re.compile(
-            r"(?: [.,;])? (?:to|destination|target|goal|new|end|should be|then|after|put|place)"
-            r"(?: (?:place|position|location|support))? : "
-        ),
+        rf"(?: [.,;])? (?:to|destination|target|goal|new|end|should be|then|after|put|place){_NOTED_PLACE}",
         " to ",
     ),
-    (" now ", re.compile(r"(?: :| ,)? now (?=(?:on|in|under|inside|beneath) )(?=.* to )"), " from "),
-    ("from ", re.compile(r"\bfrom (?:on|atop) "), "off "),
-    ("to on", re.compile(r"\bto on(?: top of)? "), "onto "),
-    (
-        "to ",
-        re.compile(
-            r"\bto (?=(?:in|inside|under|underneath|beneath|below|behind|beside|next to|near|between|against) )"
-        ),
-        "",
-    ),
+    (" now ", r"(?: :| ,)? now (?=(?:on|in|under|inside|beneath) )(?=.* to )", " from "),
+    ("from ", r"\bfrom (?:on|atop) ", "off "),
+    ("to on", r"\bto on(?: top of)? ", "onto "),
+    ("to ", r"\bto (?=(?:in|inside|under|underneath|beneath|below|behind|beside|next to|near|between|against) )", ""),
 )
 """Arrows and keys (`from : tray`), as prepositions."""
 _BARE: Final = re.compile(
