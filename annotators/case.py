@@ -11,7 +11,7 @@ from ..shards.colors import Floats
 from ..shards.schema import PairFacts, SceneObject, SupportRef
 from .phrases import bare, definite
 from .relations import Layout, Relation, StateName, present
-from .supports import at, riders, support_of, supports_known
+from .supports import at, carried_along, riders, support_of, supports_known
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,7 @@ class Case:
     @cached_property
     def riders(self) -> tuple[int, ...]:
         """Ids of what stands on, in or under the edited objects in the source; empty if this is unknown."""
-        if not self.supported:
-            return ()
-        edited = self.facts.edit.edited
-        return tuple(
-            dict.fromkeys(id for one in edited for id in riders(self.facts, one, "source") if id not in edited)
-        )
+        return tuple(carried_along(self.facts)) if self.supported else ()
 
     @cached_property
     def start(self) -> Standing | None:
