@@ -84,7 +84,7 @@ class HeightMap:
         used[faces] = True
         points = vertices[used]
         low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
-        cell = max(float((high - low).max()) / CELLS, SMALLEST_CELL)
+        cell = max(float((high - low).max()) / cells, SMALLEST_CELL)
         low = low - cell * (1 + _SHIFT)
         shape = (int((high[0] - low[0]) / cell) + 2, int((high[1] - low[1]) / cell) + 2)
         # In units of cells, with the lines at integers.
