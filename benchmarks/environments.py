@@ -59,9 +59,11 @@ def height_below(point: F64, triangles: F64) -> float:
     a, b, c = (triangles[:, corner, :2] for corner in range(3))
     u, v, along = b - a, c - a, point[:2] - a
     area = cross(u, v)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         v, w = cross(along, v) / area, cross(u, along) / area
         z = triangles[:, 0, 2] * (1 - v - w) + triangles[:, 1, 2] * v + triangles[:, 2, 2] * w
+    # Vertical triangles have no height.
+    z = np.nan_to_num(z, nan=-np.inf)
     met = (v >= 0) & (w >= 0) & (v + w <= 1) & (z <= point[2] + 0.002)
     return float(z[met].max(initial=-np.inf))
 
@@ -142,7 +144,7 @@ def main(
 ) -> None:
     """Survey, compose, measure, render."""
     began = time.monotonic()
-    pool, models = catalog(6), MadeModels()
+    pool, models = catalog(3), MadeModels()
     options = SceneOptions.model_validate({"kinds": {"environment": 1}, "environments": {"root": str(folder)}})
     chosen: list[tuple[str, Path, SceneSpec]] = []
     gaps: list[float] = []
