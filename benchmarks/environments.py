@@ -59,11 +59,11 @@ def height_below(point: F64, triangles: F64) -> float:
     a, b, c = (triangles[:, corner, :2] for corner in range(3))
     u, v, along = b - a, c - a, point[:2] - a
     area = cross(u, v)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         v, w = cross(along, v) / area, cross(u, along) / area
         z = triangles[:, 0, 2] * (1 - v - w) + triangles[:, 1, 2] * v + triangles[:, 2, 2] * w
-    # Vertical triangles have no height.
-    z = np.nan_to_num(z, nan=-np.inf)
+        # Vertical triangles have no height.
+        z = np.where(area == 0, -np.inf, z)
     met = (v >= 0) & (w >= 0) & (v + w <= 1) & (z <= point[2] + 0.002)
     return float(z[met].max(initial=-np.inf))
 
@@ -146,54 +146,54 @@ def main(
     began = time.monotonic()
     pool, models = catalog(3), MadeModels()
     options = SceneOptions.model_validate({"kinds": {"environment": 1}, "environments": {"root": str(folder)}})
-    chosen: list[tuple[str, Path, SceneSpec]] = []
     gaps: list[float] = []
+    pictures: list[np.ndarray] = []
     proposed = valid = cut = 0
-    for found in find_environments(folder):
-        if only and not any(word in found.name for word in only.split(",")):
-            continue
-        spent = time.process_time()
-        try:
-            interior = survey_environment(found.path, found.unit_m)
-        except GlbError as error:
-            click.echo(f"{found.name}: {error}")
-            continue
-        spent = time.process_time() - spent
-        made = Furniture([], lambda _: AssetSupports(), environments={found.name: interior})
-        triangles = triangles_of(found.path, interior)
-        own_gaps: list[float] = []
-        own_valid = own_cut = 0
-        for seed in range(first, first + scenes):
-            tries = (propose(pool, "translate", options, (side, side), seed, attempt, made) for attempt in range(20))
-            specs = [(number, one) for number, one in enumerate(tries) if isinstance(one, SceneSpec)][:1]
-            own_valid += bool(specs) and specs[0][0] == 0
-            for _, spec in specs:
-                more, number = measure(spec, triangles, models)
+    with Renderer(RenderOptions(resolution=(side, side), samples=samples, device="cpu"), threads=2) as renderer:
+        for found in find_environments(folder):
+            if only and not any(word in found.name for word in only.split(",")):
+                continue
+            if time.monotonic() - began > seconds:
+                break
+            spent = time.process_time()
+            try:
+                interior = survey_environment(found.path, found.unit_m)
+            except GlbError as error:
+                click.echo(f"{found.name}: {error}")
+                continue
+            spent = time.process_time() - spent
+            made = Furniture([], lambda _: AssetSupports(), environments={found.name: interior})
+            triangles = triangles_of(found.path, interior)
+            own_gaps: list[float] = []
+            own_valid = own_cut = 0
+            for seed in range(first, first + scenes):
+                tries = (
+                    propose(pool, "translate", options, (side, side), seed, attempt, made) for attempt in range(20)
+                )
+                number, spec = next((one for one in enumerate(tries) if isinstance(one[1], SceneSpec)), (-1, None))
+                own_valid += number == 0
+                if not isinstance(spec, SceneSpec) or spec.environment is None:
+                    continue
+                more, cut_here = measure(spec, triangles, models)
                 own_gaps += more
-                own_cut += number
-                chosen.append((found.name, found.path, spec))
-        click.echo(
-            f"{found.name}: {spent:.1f} CPU s, {len(triangles)} triangles, floor {interior.walkable.area:.1f} m2, "
-            f"{len(interior.surfaces)} surfaces; {own_valid} of {scenes} first proposals; {len(own_gaps)} objects, "
-            f"gap {min(own_gaps, default=0) * 1e3:.2f} to {max(own_gaps, default=0) * 1e3:.2f} mm, {own_cut} cut"
-        )
-        proposed, valid, cut, gaps = proposed + scenes, valid + own_valid, cut + own_cut, gaps + own_gaps
+                own_cut += cut_here
+                if sheet and time.monotonic() - began < seconds:
+                    shown = replace(spec, environment=replace(spec.environment, file=str(found.path)))
+                    renderer.open(shown, {item.id: located(models.path, item.asset) for item in spec.objects})
+                    picture = renderer.render(spec.source).rgb.copy()
+                    pictures.append(label(picture, f"{found.name.removesuffix('.glb')} {seed}"))
+                    write_sheet(pictures, columns, sheet)
+            click.echo(
+                f"{found.name}: {spent:.1f} CPU s, {len(triangles)} triangles, floor {interior.walkable.area:.1f} m2, "
+                f"{len(interior.surfaces)} surfaces; {own_valid} of {scenes} first proposals; {len(own_gaps)} objects, "
+                f"gap {min(own_gaps, default=0) * 1e3:.2f} to {max(own_gaps, default=0) * 1e3:.2f} mm, {own_cut} cut"
+            )
+            proposed, valid, cut, gaps = proposed + scenes, valid + own_valid, cut + own_cut, gaps + own_gaps
+        spent = renderer.cpu_s / max(len(pictures), 1)
     close = np.mean(np.abs(gaps) <= 1e-3) if gaps else 0.0
     contact = f"{len(gaps)} objects, {close:.1%} within 1 mm, {cut} cut"
     click.echo(f"all: {valid} of {proposed} first proposals are scenes; {contact}")
-    if sheet is None:
-        return
-    pictures: list[np.ndarray] = []
-    with Renderer(RenderOptions(resolution=(side, side), samples=samples, device="cpu"), threads=2) as renderer:
-        for name, path, spec in chosen:
-            if time.monotonic() - began > seconds or spec.environment is None:
-                break
-            shown = replace(spec, environment=replace(spec.environment, file=str(path)))
-            renderer.open(shown, {item.id: located(models.path, item.asset) for item in spec.objects})
-            pictures.append(label(renderer.render(spec.source).rgb.copy(), name.removesuffix(".glb")))
-    click.echo(f"{len(pictures)} of {len(chosen)} rendered, {renderer.cpu_s / max(len(pictures), 1):.1f} CPU s each")
-    if pictures:
-        write_sheet(pictures, columns, sheet)
+    click.echo(f"{len(pictures)} pictures, {spent:.1f} CPU s each")
 
 
 if __name__ == "__main__":
