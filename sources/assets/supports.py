@@ -21,7 +21,7 @@ from pydantic import BeforeValidator, TypeAdapter
 
 from ...shards.schema import SupportKind
 from .glb import Floats
-from .height_map import CELLS, HeightMap, Integers, Mask
+from .height_map import Detail, HeightMap, Integers, Mask
 
 if TYPE_CHECKING:
     import shapely
@@ -202,14 +202,14 @@ def rest_height(support: Support, base: Sequence[Sequence[float]] | Floats) -> f
 
 
 def find_supports(
-    vertices: Floats, faces: Integers, cells: int = CELLS, width: float = math.inf
+    vertices: Floats, faces: Integers, detail: Detail | None = None, width: float = math.inf
 ) -> tuple[Support, ...]:
     """All supports of a model, whatever its category.
 
     Args:
         vertices: (n, 3), object frame, meters, z up.
         faces: (m, 3) indices.
-        cells: of the height map, along the longer horizontal side.
+        detail: of the height map.
         width: the smallest region of a wider model is that of one of this width, meters.
 
     Raises:
@@ -217,7 +217,7 @@ def find_supports(
     """
     if not len(faces):
         return ()
-    surface = HeightMap.of(vertices, faces, cells)
+    surface = HeightMap.of(vertices, faces, detail)
     return tuple(_Search(surface, width).find()) if len(surface.at) else ()
 
 

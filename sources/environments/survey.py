@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..assets.glb import Floats, GlbError, open_glb
-from ..assets.height_map import MAX_TRIANGLES, HeightMap, Integers, Mask, TooComplex
+from ..assets.height_map import Detail, HeightMap, Integers, Mask, TooComplex
 from ..assets.mesh import read_triangles
 from ..assets.primitives import count_triangles
 from ..assets.supports import Support, find_supports, outlines, rings_of
@@ -74,6 +74,11 @@ _THICK: Final = 0.035
 """Largest range of heights of a surface, meters."""
 
 
+MAX_TRIANGLES: Final = 1_500_000
+"""Every scene in a model loads all of it."""
+_MAX_CROSSINGS: Final = 16_000_000
+
+
 def survey_environment(file: Path, unit_m: float | None = None) -> Interior:
     """The free space of a room model.
 
@@ -99,15 +104,16 @@ def survey_environment(file: Path, unit_m: float | None = None) -> Interior:
     scale = unit_m or _unit(float(high[2] - low[2]))
     _check_side((high - low) * scale)
     cells = int(np.clip(max(high[:2] - low[:2]) * scale / _CELL, *_CELLS))
+    detail = Detail(cells, MAX_TRIANGLES, _MAX_CROSSINGS)
     middle = (low + high) / 2 * scale
     vertices = vertices * scale - (middle[0], middle[1], 0.0)
     try:
-        surface = HeightMap.of(vertices, faces, cells)
+        surface = HeightMap.of(vertices, faces, detail)
         level = _floor(surface)
         rise = level + _LOWERED
         offset = _rounded(-np.array([middle[0], middle[1], rise]))
         vertices[:, 2] -= rise
-        surface = HeightMap.of(vertices, faces, cells)
+        surface = HeightMap.of(vertices, faces, detail)
         floors = _free_floors(surface)
         if not floors[-1].parts:
             even = f"flat within {_EVEN * 1e3:g} mm, as scans are not,"
@@ -117,7 +123,7 @@ def survey_environment(file: Path, unit_m: float | None = None) -> Interior:
         ceiling = _ceiling(surface)
         _check_upright(surface, ceiling)
         sight = _sight(surface, floors[-1])
-        surfaces = tuple(_surfaces(vertices, faces, surface, sight, cells))
+        surfaces = tuple(_surfaces(vertices, faces, surface, sight, detail))
     except TooComplex as error:
         raise GlbError("too_complex", str(error)) from None
     return Interior(
@@ -270,7 +276,7 @@ def _sight(surface: HeightMap, walkable: Floor) -> tuple[Outline, ...]:
 
 
 def _surfaces(
-    vertices: Floats, faces: Integers, surface: HeightMap, sight: tuple[Outline, ...], cells: int
+    vertices: Floats, faces: Integers, surface: HeightMap, sight: tuple[Outline, ...], detail: Detail
 ) -> Iterator[Support]:
     """What things can be put on: flat regions below the eyes that can be seen from the floor.
 
@@ -286,7 +292,7 @@ def _surfaces(
     below = (lowest < _SIGHT[1]) & (steep | (highest <= _SIGHT[1]))
     seen = shape_of(sight)
     shapely.prepare(seen)
-    for one in find_supports(vertices, faces[below], cells, _FURNITURE):
+    for one in find_supports(vertices, faces[below], detail, _FURNITURE):
         if (
             one.kind == "under"
             or (one.kind == "shelf" and one.z + one.clearance < _SIGHT[1])

@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 from spatialdata_builder.sources.assets.glb import GlbError
-from spatialdata_builder.sources.environments.survey import survey_environment
+from spatialdata_builder.sources.environments.survey import MAX_TRIANGLES, survey_environment
 from spatialdata_builder.sources.scenes.interior import Interior, lamp_over, shape_of
 from tests.sources.environments.rooms import (
     COUNTER,
@@ -98,7 +98,7 @@ def test_rooms_that_cannot_be_used(tmp_path: Path):
     assert reason(write_room(path, flipped=True, without=("ceiling",))) == "upside_down"
     assert reason(write_room(path, without=("floor", "ceiling"))) == "no_floor"
     assert reason(write_room(path, boxes=[(-2.4, -1.9, 1.5, 2.4, 1.9, 1.6)])) == "no_floor"
-    assert reason(write_many_triangles(path, 2_000_000)) == "too_many_triangles"
+    assert reason(write_many_triangles(path, MAX_TRIANGLES + 2)) == "too_many_triangles"
     (tmp_path / "wall.png").write_bytes(b"")
     model = Model()
     model.node(mesh=model.mesh(model.box(CORNERS * 10)))
