@@ -26,6 +26,8 @@ _NEAR_COUNT: Final = (3, 8)
 """Fewest and most things that the surface of a near view should carry."""
 _NEAR_SPREAD: Final = 0.45
 """Meters around the first thing on a surface where a near view has the others: on a long table they are together."""
+_AGAIN: Final = 0.1
+"""Weight of a category that is in the scene already, for each of its objects."""
 _TOP_SHARE: Final = 0.85
 """A surface at least at this fraction of a model's height is its top."""
 
@@ -244,7 +246,7 @@ class _Furnisher:
         if not able:
             return []
         # Categories are drawn evenly, new ones first: a room is not full of lamps because the models are.
-        weights = np.array([0.25 ** self._categories.get(asset.category, 0) for asset in able])
+        weights = np.array([_AGAIN ** self._categories.get(asset.category, 0) for asset in able])
         sizes: dict[str, int] = {}
         for asset in able:
             sizes[asset.category] = sizes.get(asset.category, 0) + 1

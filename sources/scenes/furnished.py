@@ -50,6 +50,8 @@ _CAMERAS: Final = 16
 """Cameras that are tried for one room."""
 _CHOICES: Final = 2
 """Cameras that see enough, of which the best is taken."""
+_PLENTY: Final = 6
+"""Objects in a view that is not bare: others are taken only if no camera sees so many."""
 _EYE: Final[Mapping[View, Range]] = {"room": (1.3, 1.65), "near": (1.15, 1.7)}
 """Height of the eyes, meters."""
 _AZIMUTH: Final = 40.0
@@ -138,7 +140,7 @@ def _seen_scene(
         look = _Look(orbit, kept, objects, outlook, fit)
         if best is None or look.score > best.score:
             best = look
-        enough += 1
+        enough += len(kept.assets) >= _PLENTY
         if enough == _CHOICES:
             break
     if best is None:

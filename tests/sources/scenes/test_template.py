@@ -114,6 +114,9 @@ def test_roles_go_by_category_and_size():
     assert role.fits("wooden table", (0.9, 0.6, 0.4))
     assert not role.fits("wooden table", (0.9, 0.6, 0.75))  # too high
     assert not role.fits("table lamp", (0.4, 0.4, 0.4))
+    counter = builtin_templates().roles["counter"]
+    assert counter.fits("kitchen cabinet", (0.9, 0.6, 0.9))
+    assert not counter.fits("lower corner cabinet", (0.9, 0.9, 0.9))  # one of its exceptions
 
 
 @pytest.mark.parametrize(("category", "size"), [("hammer", 0.9), ("mug", 0.9), ("drill", 1.2), ("apple", 0.5)])
