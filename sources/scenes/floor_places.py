@@ -23,7 +23,7 @@ SPOTS: Final = 16
 _WALL_GAP: Final = (0.01, 0.04)
 _TUCKED: Final = (0.05, 0.5)
 """Fraction of its depth by which a chair is pushed under a table."""
-_KNEES: Final = (0.12, 0.45)
+_KNEES: Final = (0.12, 0.42)
 """Meters from a seat up to the top of the table or desk at which it stands."""
 _LARGE: Final = 0.75
 """Meters: an object that is longer stands parallel to a wall in a corner; a smaller one may face out of it."""

@@ -147,6 +147,19 @@ def test_a_template_that_no_model_can_fill(tmp_path: Path):
     assert impossible(small, roles, [huge, sofa], none) == ""
 
 
+def test_two_needed_items_of_one_role_need_two_models(tmp_path: Path):
+    more = "  - {name: twin, role: sofa, place: anywhere, needed: true}\n"
+    room, roles = template(GOOD.rstrip("\n") + "\n" + more, tmp_path)
+    sofa = replace(catalog(1)[0], category="sofa", size_m=(2.0, 0.9, 0.8))
+    other = replace(sofa, uid="other", model="other")
+
+    def none(uid: str) -> AssetSupports:
+        return AssetSupports()
+
+    assert "needed 2 times, but only 1 " in impossible(room, roles, [sofa], none)
+    assert impossible(room, roles, [sofa, other], none) == ""
+
+
 def test_a_role_that_carries_needs_a_surface(tmp_path: Path):
     text = GOOD.replace("role: sofa", "role: dining table")
     room, roles = template(text, tmp_path)
