@@ -81,8 +81,9 @@ _UNKNOWN_SIZE: Final = (0.15, 4.0)
 """Meters: range of the largest side of carriers of unknown category."""
 _OFFSET: Final = 0.015
 """Meters: a seat whose center is at most so far from that of its box has no back."""
-_UPSTAND: Final = (0.02, 0.012)
-"""Meters: an upstand rises at least so far above the top, and takes at least so much of its depth."""
+_UPSTAND: Final = (0.02, 0.008, 0.95)
+"""Meters: an upstand rises at least so far above the top, and takes at least so much of its depth. It is along a whole
+side: the top fills this fraction of its own box."""
 _ANGLE: Final[Mapping[Side, float]] = MappingProxyType({"+x": 0.0, "+y": 90.0, "-x": 180.0, "-y": 270.0})
 
 
@@ -205,7 +206,7 @@ def front_from_supports(category: str, size: Sequence[float], supports: Sequence
     sides = {one.open_sides for one in supports if one.kind in ("shelf", "under")}
     if len(sides) == 1 and len(next(iter(sides))) == 1:
         return _ANGLE[next(iter(sides))[0]]
-    return None if sides else _away_from_upstand(size, supports)
+    return _away_from_upstand(size, supports)
 
 
 def _away_from_upstand(size: Sequence[float], supports: Sequence[Support]) -> float | None:
@@ -216,6 +217,8 @@ def _away_from_upstand(size: Sequence[float], supports: Sequence[Support]) -> fl
     if size[2] - top.z < _UPSTAND[0]:
         return None
     x0, y0, x1, y1 = top.shape().bounds
+    if top.shape().area < _UPSTAND[2] * (x1 - x0) * (y1 - y0):
+        return None
     # Meters from the top to the side of the box, less than at the opposite side.
     less: dict[Side, float] = {"+x": x1 + x0, "+y": y1 + y0, "-x": -(x1 + x0), "-y": -(y1 + y0)}
     side = max(less, key=lambda one: less[one])

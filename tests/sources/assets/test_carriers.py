@@ -107,6 +107,8 @@ def test_what_rises_above_the_top_of_a_cabinet_is_at_its_back():
     assert front_from_supports("washing machine", SIZE, [region("top", 0.85, (-0.4, -0.45, 0.45, 0.45))]) == 0.0
     assert front_from_supports("cabinet", (0.9, 0.9, 0.86), [top]) is None
     assert front_from_supports("cabinet", SIZE, [region("top", 0.85)]) is None
+    pipe = ((-0.45, -0.45), (0.45, -0.45), (0.45, 0.2), (0.0, 0.2), (0.0, 0.42), (-0.45, 0.42))
+    assert front_from_supports("stove", SIZE, [Support("top", 0.85, (pipe,), clearance=math.inf, radius=0.3)]) is None
 
 
 def test_supports_of_an_asset_are_stored():
