@@ -8,7 +8,7 @@ that prohibit something (`do not rotate it`, `without moving the vase`, `not the
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from .requests import REQUESTS
@@ -118,6 +118,7 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
 _PATTERNS: Final = tuple((re.compile(pattern), replacement) for pattern, replacement in _REWRITES)
 
 
+@lru_cache(maxsize=4096)  # names recur in all instructions of a build
 def normalize(text: str) -> str:
     """Return the text in lower case, with single spaces, separate punctuation, and one unit per kind of quantity."""
     text = text.lower()
