@@ -87,7 +87,8 @@ def _crossed(name: str, title: str, found: Shares[tuple[str, str]], kinds: Seque
     ]
     head = [name, *(link(esc(kind), edit=kind) for kind in kinds), "all"]
     sums = [sum(found.accepted[kind, value] for value in values) for kind in kinds]
-    return _figure(title, table(head, rows, label=title, kind="matrix", foot=_sums("all", sums))) if rows else ""
+    drawn = table(head, rows, label=title, kind="matrix", foot=_sums("all", sums))
+    return _figure(title, drawn, "wide") if rows else ""
 
 
 def _depths(tally: Tally, kinds: Sequence[str]) -> str:
