@@ -112,20 +112,21 @@ class Case:
         return self.noun_of(self.edited)
 
     @cached_property
-    def before(self) -> list[Relation]:
+    def source_relations(self) -> list[Relation]:
         """Relations of the edited object to the objects of `names` in the source."""
         return self.source_layout.relations(self.edited.id, list(self.names))
 
     @cached_property
-    def after(self) -> list[Relation]:
+    def target_relations(self) -> list[Relation]:
         """The same in the target."""
         return self.target_layout.relations(self.edited.id, list(self.names))
 
     @cached_property
-    def reached(self) -> list[Relation]:
+    def new_relations(self) -> list[Relation]:
         """The relations in the target that describe where the object ends: near objects, and not true of the source,
         even without a margin."""
-        return [one for one in self.after if self.target_layout.near(one) and not self.source_layout.suggests(one)]
+        source, target = self.source_layout, self.target_layout
+        return [one for one in self.target_relations if target.near(one) and not source.suggests(one)]
 
     @cached_property
     def source_layout(self) -> Layout:

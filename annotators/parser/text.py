@@ -8,7 +8,7 @@ that prohibit something (`do not rotate it`, `without moving the vase`, `not the
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from .requests import INDIRECT, REQUESTS, SPELLINGS
@@ -144,6 +144,7 @@ _STEPS: Final = (
 """Rewrites in order, each with a pattern without which they change nothing."""
 
 
+@lru_cache(maxsize=4096)  # names recur in all instructions of a build
 def normalize(text: str) -> str:
     """Return the text in lower case, with single spaces, separate punctuation, and one unit per kind of quantity."""
     text = _SPELLED.sub(lambda found: SPELLINGS[found[0]], text.lower().replace("’", "'").replace("‘", "'"))

@@ -80,7 +80,7 @@ class Picture:
     """Width of the frame."""
     mat: float
     """Width of the white border between frame and picture."""
-    colour: Color
+    color: Color
     """Of the frame, linear RGB."""
     style: Literal["abstract", "landscape", "shapes", "botanical"]
     seed: int
@@ -94,7 +94,7 @@ class Rug:
     length: float
     width: float
     style: Literal["plain", "border", "stripes", "checks", "kilim", "medallion"]
-    colours: tuple[Color, Color, Color]
+    colors: tuple[Color, Color, Color]
     """Ground, pattern and accent, linear RGB."""
     seed: int
 
@@ -124,7 +124,7 @@ class Lamp:
     """Of the shade."""
     watts: float
     """0: the lamp is off."""
-    colour: Color
+    color: Color
     """Of the light."""
     shade: Surface
 
@@ -138,7 +138,7 @@ class Sun:
     """Of the light: unit, into the room."""
     irradiance: float
     """On a surface across the beam."""
-    colour: Color
+    color: Color
 
 
 @dataclass(frozen=True)
@@ -148,10 +148,10 @@ class RoomLight:
     mood: Mood
     windows: float
     """Radiance of the light that the windows' area gives."""
-    windows_colour: Color
+    windows_color: Color
     fill: float
     """Radiance of the light that comes through `unseen` sides from everywhere: it stands for many bounces."""
-    fill_colour: Color
+    fill_color: Color
     lamps: tuple[Lamp, ...]
     sun: Sun | None
     unseen: tuple[Side, ...] = ("ceiling",)
@@ -348,7 +348,7 @@ _FRAMES: tuple[Color, ...] = (
 )
 _STYLES = ("abstract", "landscape", "shapes", "botanical")
 _RUG_STYLES = ("plain", "border", "stripes", "checks", "kilim", "medallion")
-_RUG_COLOURS: tuple[tuple[Color, Color, Color], ...] = (
+_RUG_COLORS: tuple[tuple[Color, Color, Color], ...] = (
     ((0.56, 0.5, 0.4), (0.3, 0.25, 0.18), (0.62, 0.58, 0.5)),
     ((0.3, 0.05, 0.05), (0.05, 0.07, 0.16), (0.6, 0.48, 0.3)),
     ((0.07, 0.12, 0.22), (0.5, 0.46, 0.38), (0.45, 0.16, 0.08)),
@@ -425,9 +425,9 @@ def _light(
     return RoomLight(
         mood=mood,
         windows=_rounded(rng.uniform(*windows)),
-        windows_colour=cool,
+        windows_color=cool,
         fill=_rounded(rng.uniform(*fill)),
-        fill_colour=warm,
+        fill_color=warm,
         lamps=(_ceiling_lamp(rng, size, mood),),
         sun=sun,
     )
@@ -442,7 +442,7 @@ def _sun(rng: np.random.Generator, wall: WallName, mood: Mood) -> Sun:
         wall=wall,
         direction=(_rounded(flat[0]), _rounded(flat[1]), _rounded(-np.sin(elevation))),
         irradiance=_rounded(rng.uniform(*((9.0, 16.0) if mood == "day" else (3.0, 6.0)))),
-        colour=(1.0, 0.9, 0.76) if mood == "day" else (1.0, 0.6, 0.3),
+        color=(1.0, 0.9, 0.76) if mood == "day" else (1.0, 0.6, 0.3),
     )
 
 
@@ -456,7 +456,7 @@ def _ceiling_lamp(rng: np.random.Generator, size: tuple[float, float, float], mo
         z=_rounded(size[2] - (rng.uniform(0.35, 0.55) if pendant else 0.08)),
         radius=_rounded(rng.uniform(0.16, 0.26)),
         watts=_rounded(watts),
-        colour=_WARM,
+        color=_WARM,
         shade=sample_surface(rng, "cloth" if pendant else "trim"),
     )
 
@@ -478,7 +478,7 @@ def _standing_lamp(rng: np.random.Generator, room: Room, taken: Furniture) -> La
             z=_rounded(rng.uniform(1.35, 1.6)),
             radius=_rounded(radius),
             watts=_rounded(rng.uniform(25.0, 45.0)),
-            colour=_WARM,
+            color=_WARM,
             shade=sample_surface(rng, "cloth"),
         )
     return None
@@ -560,7 +560,7 @@ def _pictures(
         if reach < 0:
             continue
         frame, mat = float(rng.choice([0.015, 0.022, 0.035])), float(rng.choice([0.0, 0.04, 0.07]))
-        colour = _FRAMES[int(rng.integers(len(_FRAMES)))]
+        color = _FRAMES[int(rng.integers(len(_FRAMES)))]
         style: Literal["abstract", "landscape", "shapes", "botanical"] = _STYLES[int(rng.integers(len(_STYLES)))]
         for _ in range(12):
             middle = float(rng.uniform(-reach, reach))
@@ -575,7 +575,7 @@ def _pictures(
                             height=_rounded(height),
                             frame=frame,
                             mat=_rounded(min(mat, 0.15 * height)),
-                            colour=colour,
+                            color=color,
                             style=style,
                             seed=int(rng.integers(1_000_000)),
                         )
@@ -592,7 +592,7 @@ def _rug(rng: np.random.Generator, room: Room, taken: Furniture) -> Rug | None:
     centers = [outline.mean(axis=0) for outline, height in taken if height >= FLAT_M]
     across, along = (side / 2 - 0.08 for side in room.size[:2])
     floor = shapely.box(-across, -along, across, along)
-    colours = _RUG_COLOURS[int(rng.integers(len(_RUG_COLOURS)))]
+    colors = _RUG_COLORS[int(rng.integers(len(_RUG_COLORS)))]
     style: Literal["plain", "border", "stripes", "checks", "kilim", "medallion"] = _RUG_STYLES[int(rng.integers(6))]
     for shrink in np.linspace(1.0, 0.6, 14):
         length, width = float(rng.uniform(1.5, 2.6) * shrink), float(rng.uniform(1.1, 1.8) * shrink)
@@ -611,7 +611,7 @@ def _rug(rng: np.random.Generator, room: Room, taken: Furniture) -> Rug | None:
                 length=_rounded(length),
                 width=_rounded(width),
                 style=style,
-                colours=colours,
+                colors=colors,
                 seed=int(rng.integers(1_000_000)),
             )
     return None

@@ -1,10 +1,6 @@
 """Scenes from a configuration to shards: the content of shards is checked by ray casting through the named models."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +16,7 @@ from spatialdata_builder.shards.schema import EDIT_KINDS, TWO_OBJECT_KINDS, Samp
 from spatialdata_builder.sources.procedural import catalog, write_glb
 from tests.needs import needs
 from tests.pipeline.command_line import run
-from tests.pipeline.releases import CHECKOUT, files_of, spatialdata
+from tests.pipeline.releases import spatialdata
 
 SETTINGS = (
     "samples=6",
@@ -135,28 +131,6 @@ def test_maps_agree_with_rays_through_the_named_models(samples: list[tuple[Store
         # Normals may point to either side: thin leaves have only one face.
         cosine = np.abs(np.sum(measured[inside] * normals[inside], axis=-1))
         assert np.median(cosine) > np.cos(np.radians(6)), record.key
-
-
-@pytest.mark.blender
-@pytest.mark.ray
-def test_a_killed_build_gives_the_same_shards(built: Path, tmp_path: Path):
-    out = tmp_path / "out"
-    driver = subprocess.Popen(
-        [sys.executable, "-m", "spatialdata_builder.pipeline.cli", *arguments(out, "engine.kind=inline")],
-        cwd=CHECKOUT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 240
-    while len(list(out.glob("layers/pair-*/*.json"))) < 2:
-        assert driver.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    done = spatialdata(*arguments(out))
-    assert done.returncode == 0, done.stderr
-    assert files_of(out / "shards") == files_of(built / "shards")
 
 
 @pytest.mark.parametrize("recipe", ["spatialdiff", "ildm", "spatialedit"])
