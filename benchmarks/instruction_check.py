@@ -100,9 +100,10 @@ def print_sampled(kinds: Iterable[SceneKind], count: int, first: int, folder: st
                 wrong += [("caption false", text, "; ".join(false))] if false else []
                 color = caption_clause(case, text, state)
                 wrong += [("caption contradicted", text, str(color))] if color else []
-            found.update(name for name, _, _ in wrong)
-            for one in wrong[: max(0, show - found.total() + found["scenes"] + found["texts"] + found["captions"])]:
-                print(*one, sep=" | ")
+            for name, text, detail in wrong:
+                found[name] += 1
+                if found[name] <= show:
+                    print(name, text, detail, sep=" | ")
         print(f"{kind}: {_json(found)}")
 
 

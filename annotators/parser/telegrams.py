@@ -167,7 +167,7 @@ _BROUGHT: Final = re.compile(
 """`onto the tray with the glasses`."""
 _NO_EDITS: Final = (
     "lean|hang|hide|paint|open|close|shut|fill|empty|clean|wash|light|draw|break|tie|tape|glue|nail|fix|fold|cover|wrap"
-    "|colou?r|sharpen|blur|hug|hit|kick|lock|plug|pour|spill|cook|iron"
+    "|colou?r|sharpen|blur|hug|hit|kick|lock|plug|pour|spill|cook|iron|switch|turn"
 )
 """Verbs that ask for no known edit, so that what follows is no note."""
 _EXCHANGE: Final = re.compile(rf"({_NAME})<> (.+)")

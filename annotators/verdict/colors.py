@@ -43,7 +43,7 @@ def caption_clause(case: Case, text: str, state: StateName) -> Clause | None:
 
 
 def _contradicted_clause(case: Case, text: str, things: Iterable[tuple[SceneObject, StateName]]) -> Clause | None:
-    shown = [
+    shown: list[tuple[SceneObject, StateName]] = [
         (thing, state)
         for thing, state in things
         if (thing.id, state) in case.pixels or any(thing.source_box if state == "source" else thing.target_box)
