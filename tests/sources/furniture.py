@@ -10,8 +10,8 @@ from spatialdata_builder.sources.assets.carriers import AssetSupports
 from spatialdata_builder.sources.assets.mesh import read_mesh
 from spatialdata_builder.sources.assets.supports import find_supports
 from spatialdata_builder.sources.procedural import catalog, write_glb
+from spatialdata_builder.sources.scenes.convex import Mesh
 from spatialdata_builder.sources.scenes.kinds import Furniture
-from spatialdata_builder.sources.scenes.loose import Mesh
 
 
 @cache
@@ -19,7 +19,9 @@ def furniture(variants: int = 2) -> Furniture:
     assets = catalog(variants)
     found: dict[str, AssetSupports] = {}
     for asset in assets:
-        found[asset.uid] = AssetSupports.of(asset.category, asset.size_m, find_supports(*mesh_of(asset)))
+        found[asset.uid] = AssetSupports.of(
+            asset.category, asset.size_m, find_supports(mesh_of(asset).vertices, mesh_of(asset).faces)
+        )
     return Furniture(assets, lambda uid: found[uid])
 
 
@@ -30,4 +32,4 @@ def with_physics(variants: int = 2) -> Furniture:
 @cache
 def mesh_of(asset: Asset) -> Mesh:
     with TemporaryDirectory() as folder:
-        return read_mesh(asset, write_glb(asset.uid, Path(folder)))
+        return Mesh(*read_mesh(asset, write_glb(asset.uid, Path(folder))))

@@ -15,6 +15,7 @@ from spatialdata_builder.shards.geometry import transform
 from spatialdata_builder.shards.schema import EDIT_KINDS
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.edits.proposals import generator, propose
+from spatialdata_builder.sources.scenes.convex import Mesh
 from spatialdata_builder.sources.scenes.footprints import footprint, heights, pose_of, prism
 from spatialdata_builder.sources.scenes.furnish import Furnished, furnish
 from spatialdata_builder.sources.scenes.loose import Site, at_rest
@@ -67,8 +68,8 @@ def rooms(count: int = 6) -> list[Furnished]:
 
 
 def world_mesh(found: Furnished, identity: int) -> trimesh.Trimesh:
-    vertices, faces = mesh_of(found.assets[identity])
-    return trimesh.Trimesh(transform(pose_of(found.placements[identity]), vertices), faces, process=False)
+    mesh = mesh_of(found.assets[identity])
+    return trimesh.Trimesh(transform(pose_of(found.placements[identity]), mesh.vertices), mesh.faces, process=False)
 
 
 def settled(found: Furnished) -> list[int]:
@@ -208,7 +209,11 @@ def digest(count: int) -> str:
 
 def box(size, x: float, z: float) -> Body:
     mesh = trimesh.creation.box(size)
-    return Body(np.array(mesh.vertices), np.array(mesh.faces), trimesh.transformations.translation_matrix((x, 0.0, z)))
+    return Body(solid(mesh), trimesh.transformations.translation_matrix((x, 0.0, z)))
+
+
+def solid(mesh: trimesh.Trimesh) -> Mesh:
+    return Mesh(np.array(mesh.vertices), np.array(mesh.faces))
 
 
 def test_what_falls_off_is_left_out():
@@ -228,7 +233,7 @@ def test_cushions_lean_on_the_back_of_a_sofa():
     flat.vertices[:, 2] -= flat.vertices[:, 2].min()
     outline = tuple(map(tuple, shapely.get_coordinates(shapely.convex_hull(shapely.multipoints(flat.vertices[:, :2])))))
     cushion = Asset("c", "c", "cushion", "", "cc0", "", 1.0, (0, 0, 0), (0.4, 0.14, 0.4), outline[:-1], 1)
-    meshes = {"c": (np.array(flat.vertices), np.array(flat.faces)), sofa.uid: mesh_of(sofa)}
+    meshes = {"c": solid(flat), sofa.uid: mesh_of(sofa)}
     supports = furniture(4).supports_of(sofa.uid).supports
     assets, placements = {1: sofa}, {1: Placement(0.0, 0.0, 0.0, 0.0)}
     on = Standing(1, 0, supports[0].kind)
@@ -237,8 +242,9 @@ def test_cushions_lean_on_the_back_of_a_sofa():
         sites = Sites(generator(seed), assets, placements, [], lambda asset: meshes[asset.uid])
         for place in sites.on("leaning", [cushion], on, supports[0], supports[0].shape()).values():
             assert place.settled is not None and place.standing == on
-            one = trimesh.Trimesh(transform(pose_of(place), meshes["c"][0]), meshes["c"][1], process=False)
-            apart = clearances(one, trimesh.Trimesh(*mesh_of(sofa), process=False))
+            one = trimesh.Trimesh(transform(pose_of(place), flat.vertices), flat.faces, process=False)
+            back = trimesh.Trimesh(mesh_of(sofa).vertices, mesh_of(sofa).faces, process=False)
+            apart = clearances(one, back)
             assert -0.002 < apart.min() < 0.002
             leaning += 3 < np.hypot(*place.settled.tilt_deg) < 60
     assert leaning >= 2
