@@ -23,13 +23,13 @@ _MOVING_PARTS: Final = 3
 """Those of a thing that moves."""
 _FLAT: Final = 0.0015
 """Meters by which the triangles of a convex part stand out of the planes of others, on average."""
-_CHECKED: Final = 200
+_CHECKED: Final = 60
 """Triangles of a part by which it is decided whether it is convex."""
+_GRAIN: Final = 1e-5
+"""Meters between points that are different."""
 _THIN: Final = 2e-4
 """Half the least thickness of a piece, meters."""
-_SAMPLED: Final = 0.04
-"""Largest side of the triangles whose corners are `Mesh.samples`, meters."""
-_MOST_CELLS: Final = 400
+_MOST_CELLS: Final = 800
 _FACINGS: Final = 3
 """Steps of each component of a normal: triangles of one box face nearly the same way."""
 _LONG: Final = 2.0
@@ -61,11 +61,6 @@ class Mesh:
         return self.vertices[np.unique(self.faces)]
 
     @cached_property
-    def samples(self) -> F64:
-        """Points (n, 3) all over its triangles."""
-        return np.unique(divided(self.vertices[self.faces], _SAMPLED).reshape(-1, 3), axis=0)
-
-    @cached_property
     def centroid(self) -> F64:
         """The middle (3,) of its surface."""
         corners = self.vertices[self.faces]
@@ -95,23 +90,27 @@ class Mesh:
 
     @cached_property
     def convex_parts(self) -> tuple[list[F64], F64]:
-        """Points (n, 3) of each of its parts that is convex, and the corners (m, 3, 3) of the triangles of the others."""
+        """Points (n, 3) of each of its convex parts, and the corners (m, 3, 3) of the triangles of the others."""
         convex = [_is_convex(part) for part in self.parts]
         others = [part for part, whole in zip(self.parts, convex, strict=True) if not whole]
         pieces = [_piece(part.reshape(-1, 3)) for part, whole in zip(self.parts, convex, strict=True) if whole]
         return pieces, np.concatenate(others) if others else np.zeros((0, 3, 3))
 
     @cached_property
-    def _near(self) -> tuple[F64, F64, F64]:
-        """Corners (m, 3, 3) of its triangles, and boxes (m, 3) outside of which no triangle is near."""
+    def _bounds(self) -> tuple[F64, F64, F64]:
+        """Corners (m, 3, 3) of its triangles, and the least and largest coordinates (m, 3) of each."""
         corners = self.vertices[self.faces]
-        return corners, corners.min(axis=1) - _NEAR, corners.max(axis=1) + _NEAR
+        return corners, corners.min(axis=1), corners.max(axis=1)
+
+    def between(self, low: F64, high: F64) -> F64:
+        """Corners (n, 3, 3) of the triangles that reach into the box between two corners (3,)."""
+        corners, least, most = self._bounds
+        return corners[((least < high) & (most > low)).all(axis=1)]
 
     def distance(self, point: F64) -> float:
         """Distance of a point (3,) to the nearest triangle, meters; infinite if it is more than 5 mm."""
-        corners, low, high = self._near
-        near = ((low < point) & (point < high)).all(axis=1)
-        return _distance(corners[near] - point) if near.any() else float("inf")
+        near = self.between(point - _NEAR, point + _NEAR)
+        return _distance(near - point) if len(near) else float("inf")
 
 
 @dataclass(frozen=True)
@@ -133,8 +132,8 @@ NO_BOXES: Final = Boxes(np.zeros((0, 3)), np.zeros((0, 3, 3)), np.zeros((0, 3)))
 def surface(mesh: Mesh, eye: Point, low: Point, high: Point, size: float) -> tuple[list[F64], Boxes]:
     """A surface for others to rest on or in: convex parts as pieces (`Mesh.pieces`), of others the surface as boxes.
 
-    Boxes are the parts of the surface in the cells of a cubic grid. Each begins at the surface; between chords it stands
-    out of a concave surface of radius r by about size² / 8r.
+    Boxes are the parts of the surface in the cells of a cubic grid. Each begins at the surface; between chords it
+    stands out of a concave surface of radius r by about size² / 8r.
 
     Args:
         eye: a point that sees all sides of the surface that bodies touch, for example above a bowl. Boxes extend away
@@ -213,12 +212,21 @@ def _normals(corners: F64) -> tuple[F64, F64]:
     return normals / np.maximum(length, 1e-30)[:, None], length / 2
 
 
+def _distinct(points: F64) -> tuple[F64, Integers]:
+    """The different ones of points (n, 3), and the number among them of each point. Less than 10 µm is no difference."""
+    grid = np.round(points / _GRAIN).astype(np.int64)
+    grid -= grid.min(axis=0)
+    keys = np.ravel_multi_index(tuple(grid.T), tuple(grid.max(axis=0) + 1))
+    _, first, number = np.unique(keys, return_index=True, return_inverse=True)
+    return points[first], number
+
+
 def _is_convex(corners: F64) -> bool:
     """Whether triangles (n, 3, 3) stand out of the planes of one another by little, on average; of many, a sample is
     checked."""
     some = corners[:: -(-len(corners) // _CHECKED)]
     normals, areas = _normals(some)
-    points = np.unique(corners.reshape(-1, 3), axis=0)
+    points = _distinct(corners.reshape(-1, 3))[0]
     heights = normals @ points.T - np.einsum("ij,ij->i", normals, some[:, 0])[:, None]
     out = np.minimum(heights.max(axis=1), -heights.min(axis=1))
     return float(out @ areas) < _FLAT * float(areas.sum())
@@ -234,8 +242,7 @@ def _octants(corners: F64) -> list[F64]:
 
 def _connected(vertices: F64, faces: Integers) -> Integers:
     """The number of the connected part of each triangle (m,). Vertices at one place are one vertex."""
-    _, same = np.unique(np.round(vertices, 6), axis=0, return_inverse=True)
-    corners = same.ravel()[faces]
+    corners = _distinct(vertices)[1][faces]
     label = np.arange(int(corners.max()) + 1)
     while True:
         least = label[corners].min(axis=1)
@@ -249,7 +256,7 @@ def _connected(vertices: F64, faces: Integers) -> Integers:
 
 def _piece(points: F64) -> F64:
     """Points (n, 3) without doubles. Flat ones become a slab, because a hull needs a volume."""
-    points = np.unique(np.round(points, 5), axis=0)
+    points = _distinct(points)[0]
     _, _, axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)
     for axis in axes if len(axes) == 3 else np.eye(3):
         if np.ptp(points @ axis) < 2 * _THIN:

@@ -4,14 +4,15 @@ Physics decides how (`physics`). This module proposes how things start, and acce
 they should, and are not held by one that did not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from ...shards.geometry import F64, transform
-from .convex import Mesh
+from ...shards.geometry import F64, invert_rigid, transform
+from .convex import Mesh, divided
 from .physics import MOST_GAP, Body, Fixed, Plane, Rest, settle
 from .spec import Placement, Settled, Standing
 
@@ -24,14 +25,18 @@ _DROP: Final = 0.003
 _BETWEEN: Final = 0.01
 """Meters between the parts of a heap at the start."""
 _LEAN_DEG: Final = (7.0, 20.0)
+_PAST_BALANCE_DEG: Final = 4.0
+"""Least angle between a lean and that at which a thing would stand on its edge."""
 _ROW: Final = 3
 """Fewest things of a row of which the first may stand straight."""
 _LONG: Final = 2.0
 """A thing is long if its largest side is at least so many times the next one."""
 _FACING: Final = 0.7
 """Least cosine between the front of a thing and the thin side that is then its face."""
-_FACE: Final = 0.04
-"""Depth of what counts as the face that things lean against, meters."""
+_SIDE: Final = 0.04
+"""Size of the triangles by which the face is found that things lean against, and its depth, meters."""
+_AHEAD: Final = 1.0
+"""Meters in which it is looked for."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,8 @@ class Site:
     overhang: float = 0.0
     """By which they may reach beyond the area."""
     ceiling: float = float("inf")
-    surface: Fixed | None = None
-    """The shape of what they rest on or in, where that is not a plane."""
+    shape: Callable[[], Fixed | None] = lambda: None
+    """The shape of what they rest on or in, where that is not a plane. It costs time, so starts are checked first."""
     rim: float = 0.0
     """Height of the rim of a container above `height`: what rests in it is partly below."""
     below: float = 0.0
@@ -56,6 +61,10 @@ class Site:
     walls: Sequence[Plane] = ()
     stop: int = 0
     """Id of what they lean against, among `others`; 0: none of these."""
+
+    @cached_property
+    def surface(self) -> Fixed | None:
+        return self.shape()
 
 
 @dataclass(frozen=True)
@@ -87,14 +96,19 @@ def face(mesh: Mesh, pose: F64, along: F64, middle: F64, width: float, heights: 
         width: of the things, meters.
         heights: range of heights at which they meet it.
     """
-    points = transform(pose, mesh.samples)
     left = np.array([-along[1], along[0]])
+    ends = [middle + ahead * along + aside * left for ahead in (0.0, _AHEAD) for aside in (-width / 2, width / 2)]
+    corridor = np.array([(*end, z) for end in ends for z in heights])
+    inside = transform(invert_rigid(pose), corridor)
+    low, high = inside.min(axis=0), inside.max(axis=0)
+    points = transform(pose, divided(mesh.between(low, high), _SIDE, (low, high)).reshape(-1, 3))
     ahead, aside = points[:, :2] @ along, (points[:, :2] - middle) @ left
-    met = (np.abs(aside) < width / 2) & (ahead > middle @ along) & (points[:, 2] > heights[0])
-    if not (met & (points[:, 2] < heights[1])).any():
+    met = (np.abs(aside) < width / 2) & (ahead > middle @ along)
+    met &= (points[:, 2] > heights[0]) & (points[:, 2] < heights[1])
+    if not met.any():
         return None
-    at = float(ahead[met & (points[:, 2] < heights[1])].min())
-    top = float(points[met & (ahead < at + _FACE), 2].max())
+    at = float(ahead[met].min())
+    top = float(points[met & (ahead < at + _SIDE), 2].max())
     return Stop((float(along[0]), float(along[1])), at, top, float(middle @ left))
 
 
@@ -135,7 +149,10 @@ def leaning(
     """
     along = np.array(stop.along)
     left = np.array([-along[1], along[0]])
-    lean = float(rng.uniform(*_LEAN_DEG))
+    # What leans less than this falls back onto its lower face.
+    sizes = [np.sort(np.ptp(mesh.points, axis=0)) for mesh in meshes]
+    least = max(float(np.rad2deg(np.arctan2(size[0], size[2]))) for size in sizes) + _PAST_BALANCE_DEG
+    lean = max(float(rng.uniform(*_LEAN_DEG)), least)
     straight = int(rng.integers(len(meshes) - 1)) if len(meshes) >= _ROW else 0
     found: list[Body] = []
     # Distance from the stop of what is placed next, measured level at its lower edge; height of what it leans on.

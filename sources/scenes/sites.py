@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
-from ...shards.geometry import F64, invert_rigid, transform
+from ...shards.geometry import F64, invert_rigid
 from ..assets.asset import Asset
 from ..assets.carriers import role
 from ..assets.supports import Support
@@ -27,7 +27,7 @@ MeshOf: TypeAlias = Callable[[Asset], Mesh]
 """The mesh of an asset in its object frame."""
 Wall: TypeAlias = tuple[F64, float]
 """Outward normal (2,) of a wall, and its distance from the origin."""
-_STARTS: Final = 40
+_STARTS: Final = 24
 """Starts that are tried for one group of things."""
 _SETTLED: Final = 2
 """Starts, of those, that are settled."""
@@ -40,7 +40,7 @@ _STOP: Final = 0.06
 """Least height of what things lean against, meters."""
 _SKIRTING: Final = 0.02
 """Meters from walls and objects on the floor at which loose things stay: skirting is no part of a wall's plane."""
-_CONTAINER_CELLS: Final = 12
+_CONTAINER_CELLS: Final = 14
 """Boxes across a container."""
 _CELL: Final = 0.05
 """Size of the boxes of a seat or a shelf, meters."""
@@ -106,7 +106,7 @@ class Sites:
         def start() -> tuple[list[Body], Site] | None:
             normal, distance = walls[int(self._rng.integers(len(walls)))]
             left = np.array([-normal[1], normal[0]])
-            low, high = np.reshape(free.bounds, (2, 2)) @ left
+            low, high = np.sort(np.reshape(free.bounds, (2, 2)) @ left)
             stop = Stop((float(normal[0]), float(normal[1])), distance, middle=float(self._rng.uniform(low, high)))
             site = Site(free, 0.0, others=self._others(stop.before(0.0), None), walls=self._planes)
             return self._start("leaning", [thing], stop.before(0.0), 0.0, stop), site
@@ -140,7 +140,7 @@ class Sites:
                 height,
                 overhang=_SEAT_OVERHANG if role(asset.category) == "seat" else _OVERHANG,
                 ceiling=height + support.clearance,
-                surface=self._shape(standing.object, support, spot),
+                shape=lambda: self._shape(standing.object, support, spot),
                 rim=support.rim,
                 below=base.z,
                 others=self._others(spot, standing, leans_on),
@@ -189,7 +189,7 @@ class Sites:
         return self._rng.uniform(low, high)
 
     def _shape(self, identity: int, support: Support, spot: F64) -> Fixed | None:
-        """The shape of what is no plane, around a spot: a container, a seat with its back, a shelf, an uneven surface."""
+        """The shape around a spot of what is no plane: a container, a seat and its back, a shelf, an uneven top."""
         asset, base = self._assets[identity], self._placements[identity]
         mesh, pose = self._mesh_of(asset), pose_of(base)
         low, high = mesh.points.min(axis=0), mesh.points.max(axis=0)

@@ -85,7 +85,7 @@ def test_round_things_come_to_rest():
 
 def test_a_bowl_is_hollow():
     mesh = solid(bowl())
-    shape = surface(mesh, (0.0, 0.0, 0.15), (-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), 0.2 / 12)
+    shape = surface(mesh, (0.0, 0.0, 0.15), (-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), 0.2 / 14)
     fruit = [trimesh.creation.icosphere(subdivisions=3, radius=0.03) for _ in range(3)]
     bodies = [body(one, at(0.01 * k, 0.005 * k, 0.06 + 0.07 * k)) for k, one in enumerate(fruit)]
     rests = settle(bodies, [Fixed(mesh, np.eye(4), *shape)], [Plane((0.0, 0.0, -0.2), (0.0, 0.0, 1.0))])
@@ -126,7 +126,7 @@ def test_pieces_contain_the_triangles_and_are_hollow_where_the_mesh_is():
     assert len(surface(table, (0.0, 0.0, 1.0), (-0.45, -0.25, 0.1), (-0.35, -0.15, 0.2), 0.05)[0]) == 1
 
     mesh = bowl()
-    pieces, boxes = surface(solid(mesh), (0.0, 0.0, 0.15), (-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), 0.2 / 12)
+    pieces, boxes = surface(solid(mesh), (0.0, 0.0, 0.15), (-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), 0.2 / 14)
     assert not pieces and len(boxes.centers) > 100
     points = trimesh.sample.sample_surface(mesh, 2000, seed=0)[0]
     local = np.einsum("nij,pnj->pni", boxes.axes, points[:, None] - boxes.centers)
