@@ -66,46 +66,51 @@ class Mesh:
         corners = self.vertices[self.faces]
         return np.average(corners.mean(axis=1), axis=0, weights=_normals(corners)[1])
 
-    @cached_property
-    def parts(self) -> list[F64]:
-        """Corners (n, 3, 3) of the triangles of its connected parts, the largest first; of many, the last one is the
-        rest."""
+    @property
+    def parts(self) -> list[Integers]:
+        """Triangles (n, 3) of its connected parts, the largest first; of many, the last one is the rest."""
         label = _connected(self.vertices, self.faces)
         counts = np.bincount(label)
         rank = np.empty(len(counts), np.int64)
         rank[np.argsort(-counts, kind="stable")] = np.minimum(np.arange(len(counts)), _PARTS - 1)
         order = np.argsort(rank[label], kind="stable")
-        ends = np.cumsum(np.bincount(rank[label]))[:-1]
-        return np.split(self.vertices[self.faces[order]], ends)
+        return np.split(self.faces[order], np.cumsum(np.bincount(rank[label]))[:-1])
 
     @cached_property
     def pieces(self) -> list[F64]:
         """Points (n, 3) of its convex pieces: its largest parts and the rest, each in octants if it is not convex."""
         size = float(np.ptp(self.points, axis=0).max())
-        large, rest = self.parts[:_MOVING_PARTS], self.parts[_MOVING_PARTS:]
+        parts = self.parts
+        large, rest = parts[:_MOVING_PARTS], parts[_MOVING_PARTS:]
         found: list[F64] = []
         for part in [*large, *([np.concatenate(rest)] if rest else [])]:
-            found += [_piece(part.reshape(-1, 3))] if _is_convex(part) else _octants(divided(part, size / 3))
+            corners = self.vertices[part]
+            found += [_piece(corners)] if _is_convex(corners) else _octants(divided(corners, size / 3))
         return found
 
     @cached_property
-    def convex_parts(self) -> tuple[list[F64], F64]:
-        """Points (n, 3) of each of its convex parts, and the corners (m, 3, 3) of the triangles of the others."""
-        convex = [_is_convex(part) for part in self.parts]
-        others = [part for part, whole in zip(self.parts, convex, strict=True) if not whole]
-        pieces = [_piece(part.reshape(-1, 3)) for part, whole in zip(self.parts, convex, strict=True) if whole]
-        return pieces, np.concatenate(others) if others else np.zeros((0, 3, 3))
+    def convex_parts(self) -> tuple[list[F64], Integers]:
+        """Points (n, 3) of each of its convex parts, and the triangles (m, 3) of the others."""
+        pieces: list[F64] = []
+        others = [self.faces[:0]]
+        for part in self.parts:
+            corners = self.vertices[part]
+            if _is_convex(corners):
+                pieces.append(_piece(corners))
+            else:
+                others.append(part)
+        return pieces, np.concatenate(others)
 
     @cached_property
-    def _bounds(self) -> tuple[F64, F64, F64]:
-        """Corners (m, 3, 3) of its triangles, and the least and largest coordinates (m, 3) of each."""
+    def _bounds(self) -> tuple[F64, F64]:
+        """The least and largest coordinates (m, 3) of each of its triangles."""
         corners = self.vertices[self.faces]
-        return corners, corners.min(axis=1), corners.max(axis=1)
+        return corners.min(axis=1), corners.max(axis=1)
 
     def between(self, low: F64, high: F64) -> F64:
         """Corners (n, 3, 3) of the triangles that reach into the box between two corners (3,)."""
-        corners, least, most = self._bounds
-        return corners[((least < high) & (most > low)).all(axis=1)]
+        least, most = self._bounds
+        return self.vertices[self.faces[((least < high) & (most > low)).all(axis=1)]]
 
     def distance(self, point: F64) -> float:
         """Distance of a point (3,) to the nearest triangle, meters; infinite if it is more than 5 mm."""
@@ -142,7 +147,8 @@ def surface(mesh: Mesh, eye: Point, low: Point, high: Point, size: float) -> tup
         size: of a cell, meters. Cells are larger where there would be more than about `_MOST_CELLS`.
     """
     bounds = np.array(low), np.array(high)
-    pieces, corners = mesh.convex_parts
+    pieces, others = mesh.convex_parts
+    corners = mesh.vertices[others]
     pieces = [one for one in pieces if (one.min(axis=0) < bounds[1]).all() and (one.max(axis=0) > bounds[0]).all()]
     near = (corners.min(axis=1) < bounds[1]) & (corners.max(axis=1) > bounds[0])
     size = max(size, float(np.sqrt(_normals(corners[near.all(axis=1)])[1].sum() / _MOST_CELLS)))
@@ -213,7 +219,7 @@ def _normals(corners: F64) -> tuple[F64, F64]:
 
 
 def _distinct(points: F64) -> tuple[F64, Integers]:
-    """The different ones of points (n, 3), and the number among them of each point. Less than 10 µm is no difference."""
+    """The different ones of points (n, 3), and the number among them of each point."""
     grid = np.round(points / _GRAIN).astype(np.int64)
     grid -= grid.min(axis=0)
     keys = np.ravel_multi_index(tuple(grid.T), tuple(grid.max(axis=0) + 1))
@@ -237,7 +243,7 @@ def _octants(corners: F64) -> list[F64]:
     flat = corners.reshape(-1, 3)
     above = corners.mean(axis=1) > (flat.min(axis=0) + flat.max(axis=0)) / 2
     octant = above @ np.array([1, 2, 4])
-    return [_piece(corners[octant == one].reshape(-1, 3)) for one in np.unique(octant)]
+    return [_piece(corners[octant == one]) for one in np.unique(octant)]
 
 
 def _connected(vertices: F64, faces: Integers) -> Integers:
@@ -254,9 +260,9 @@ def _connected(vertices: F64, faces: Integers) -> Integers:
         label = after
 
 
-def _piece(points: F64) -> F64:
-    """Points (n, 3) without doubles. Flat ones become a slab, because a hull needs a volume."""
-    points = _distinct(points)[0]
+def _piece(corners: F64) -> F64:
+    """The different corners (n, 3) of triangles. Flat ones become a slab, because a hull needs a volume."""
+    points = _distinct(corners.reshape(-1, 3))[0]
     _, _, axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)
     for axis in axes if len(axes) == 3 else np.eye(3):
         if np.ptp(points @ axis) < 2 * _THIN:
