@@ -27,6 +27,9 @@ _BETWEEN: Final = 0.01
 _LEAN_DEG: Final = (7.0, 20.0)
 _PAST_BALANCE_DEG: Final = 4.0
 """Least angle between a lean and that at which a thing would stand on its edge."""
+_BALANCE: Final = 0.04
+"""Least distance between the middle of what lies on other loose things and the edge of the area between its contacts,
+in its largest sides."""
 _ROW: Final = 3
 """Fewest things of a row of which the first may stand straight."""
 _LONG: Final = 2.0
@@ -232,6 +235,8 @@ def _stays(body: Body, rest: Rest, site: Site) -> bool:
     grounded = [point for plane, point in rest.on if plane == 0]
     if site.surface is not None and grounded:
         return False
+    if not grounded and not rest.fixed and not _is_balanced(body, rest):
+        return False
     near = site.area.buffer(1e-4)
     if not all(near.contains(shapely.Point(point[:2])) for point in grounded):
         return False
@@ -242,6 +247,18 @@ def _stays(body: Body, rest: Rest, site: Site) -> bool:
     if not site.area.buffer(site.rim).contains(shapely.Point(((low + high) / 2)[:2])):
         return False
     return bool(site.rim) or site.area.buffer(site.overhang + 1e-6).contains(_shadow(points))
+
+
+def _is_balanced(body: Body, rest: Rest) -> bool:
+    """Whether the middle of a thing is well above the area between its contacts.
+
+    Rolling friction also keeps a ball on the tip of another one.
+    """
+    import shapely
+
+    middle = transform(rest.pose.matrix(), body.mesh.centroid)
+    size = float(np.ptp(body.mesh.points, axis=0).max())
+    return bool(_shadow(np.array(rest.points)).buffer(-_BALANCE * size).contains(shapely.Point(middle[:2])))
 
 
 def starts_free(bodies: Sequence[Body], site: Site) -> bool:

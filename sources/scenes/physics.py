@@ -107,6 +107,8 @@ class Rest:
     two bodies counts for the later one."""
     on: list[tuple[int, F64]] = field(default_factory=list[tuple[int, F64]])
     """Planes that it touches, and the points (3,) where."""
+    points: list[F64] = field(default_factory=list[F64])
+    """Where (3,) it touches anything."""
     fixed: set[int] = field(default_factory=set[int])
     """Fixed things that it touches."""
     held_by: set[int] = field(default_factory=set[int])
@@ -232,7 +234,6 @@ def _read_contacts(
     poses = [*(rest.pose.matrix() for rest in rests), *(thing.pose for thing in fixed)]
     frames = [invert_rigid(pose) for pose in poses]
     meshes = [*(body.mesh for body in bodies), *(thing.mesh for thing in fixed)]
-    touched = [False] * len(bodies)
     # Copies: each field of the list is read from MuJoCo anew.
     contacts = data.contact
     for point, geoms, rise in zip(contacts.pos.copy(), contacts.geom.copy(), contacts.frame[:, 2].copy(), strict=True):
@@ -244,7 +245,7 @@ def _read_contacts(
             if not 0 <= own < len(bodies):
                 continue
             rest = rests[own]
-            touched[own] = True
+            rest.points.append(point)
             if other == _FIXED:
                 rest.on.append((int(geom), point))
             elif other >= len(bodies):
@@ -254,8 +255,8 @@ def _read_contacts(
             # Of two bodies one is at fault: the later one, which came to lie on the other.
             if not 0 <= other < len(bodies) or own > other:
                 rest.gap = max(rest.gap, sum(gaps))
-    for rest, touches in zip(rests, touched, strict=True):
-        rest.gap = rest.gap if touches else float("inf")
+    for rest in rests:
+        rest.gap = rest.gap if rest.points else float("inf")
 
 
 def _pose_of(position: F64, quaternion: F64) -> Pose:

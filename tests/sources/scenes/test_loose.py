@@ -101,6 +101,12 @@ def clearances(
     apart = points[rays, 2] - hits[:, 2]
     deep = np.flatnonzero(apart < -0.0005)
     if len(deep):
+        # Under a stem or a handle that is thinner than `lift`: the way up first meets a side that looks down.
+        _, above, met = others.ray.intersects_location(points[rays[deep]], -down[: len(deep)], multiple_hits=False)
+        outside = above[others.face_normals[met, 2] < 0]
+        apart[deep[outside]] = np.inf
+        deep = np.delete(deep, outside)
+    if len(deep):
         apart[deep] = np.maximum(apart[deep], -distances(points[rays[deep]], others))
     return apart
 
@@ -230,6 +236,18 @@ def test_what_falls_off_is_left_out():
     # What stood on the one that is left out falls in turn, and is settled without it.
     kept = at_rest([box((0.3, 0.1, 0.1), 0.42, 0.06), box((0.1, 0.1, 0.1), 0.3, 0.17)], table)
     assert set(kept) == {1} and kept[1].pose.position[2] == pytest.approx(0.05, abs=1e-3) and not kept[1].held_by
+
+
+def test_what_only_friction_holds_is_left_out():
+    """A ball on a box stays where it is, but looks odd; a board on two boxes does not."""
+    table = Site(shapely.box(-0.5, -0.5, 0.5, 0.5), 0.0)
+    ball = Body(
+        solid(trimesh.creation.icosphere(radius=0.04)), trimesh.transformations.translation_matrix((0, 0, 0.15))
+    )
+    cube = (0.1, 0.1, 0.1)
+    assert set(at_rest([box(cube, 0.0, 0.051), ball], table)) == {0}
+    bridge = at_rest([box(cube, -0.1, 0.051), box(cube, 0.1, 0.051), box((0.32, 0.1, 0.02), 0.0, 0.112)], table)
+    assert bridge[2].held_by == {0, 1}
 
 
 def test_cushions_lean_on_the_back_of_a_sofa():
