@@ -156,9 +156,10 @@ def test_who_holds_whom_is_read_from_the_result():
                 other = world_mesh(found, holder)
                 points = surface_points(world_mesh(found, identity))
                 low, high = other.bounds
-                order = np.argsort(np.linalg.norm(np.clip(points, low, high) - points, axis=1), kind="stable")
+                away = np.linalg.norm(np.clip(points, low, high) - points, axis=1)
+                near = np.argsort(away, kind="stable")[: max(300, int((away < 0.008).sum()))]
                 # An edge may touch a face between the points, which are 8 mm apart.
-                assert distances(points[order[:300]], other).min() < 0.008
+                assert distances(points[near], other).min() < 0.008
             assert place.settled.on_support or place.settled.held_by
             if place.settled.on_support:
                 under = floor() if place.standing is None else world_mesh(found, place.standing.object)
