@@ -4,7 +4,8 @@ Each function returns by how much a definition is missed: the largest ratio of a
 `HOLDS` the relation holds and may be said, above `FAILS` it is false, and in between nothing is said or judged. The
 definitions and limits are in docs/scenes.md (Relations).
 
-Outlines are the corners (4, 2), in order, of an object's bounding box seen from above, world meters.
+Outlines are the corners (4, 2), in order, of an object's bounding box seen from above, world meters; of a tilted object
+those of the smallest rectangle around its box.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from ..shards.geometry import F64, transform, wrap_degrees
+from ..shards.geometry import F64, box_corners, transform, wrap_degrees
 
 HOLDS: Final = 1.0
 FAILS: Final = 2.0
@@ -34,9 +35,31 @@ CORNER: Final = 0.3
 
 def outline(pose: F64, size: F64) -> F64:
     """The outline of an object with this pose (4, 4) and size (3,)."""
+    if is_tilted(pose):
+        return _rectangle(transform(pose, box_corners(size.tolist()))[:, :2], pose[:2, :3].T)
     w, d = float(size[0]) / 2, float(size[1]) / 2
     corners: F64 = transform(pose, [(-w, -d, 0.0), (w, -d, 0.0), (w, d, 0.0), (-w, d, 0.0)])
     return corners[:, :2]
+
+
+def is_tilted(pose: F64) -> bool:
+    """Whether an object does not stand upright."""
+    return bool(np.abs(pose[2, :2]).max() > 1e-9)
+
+
+def _rectangle(points: F64, directions: F64) -> F64:
+    """Corners (4, 2) of the smallest rectangle around points (n, 2) with a side in one of some directions (m, 2)."""
+    best, found = np.inf, np.zeros((4, 2))
+    for direction in directions:
+        length = float(np.linalg.norm(direction))
+        if length < 1e-6:
+            continue
+        axes = np.array([direction, (-direction[1], direction[0])]) / length
+        low, high = (points @ axes.T).min(axis=0), (points @ axes.T).max(axis=0)
+        area = float(np.prod(high - low))
+        if area < best:
+            best, found = area, np.array([low, (high[0], low[1]), high, (low[0], high[1])]) @ axes
+    return found
 
 
 def width(a: F64) -> float:

@@ -153,7 +153,7 @@ class Layout:
             self._backs = {
                 one.id: float(np.rad2deg(np.arctan2(poses[one.id][1, 0], poses[one.id][0, 0]))) + front + 180
                 for one, front in named
-                if front < UNKNOWN_FRONT and one.id in poses
+                if front < UNKNOWN_FRONT and one.id in poses and not proximity.is_tilted(poses[one.id])
             }
         if camera.known:
             for thing in facts.objects:

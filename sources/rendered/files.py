@@ -6,7 +6,7 @@ from ..assets.asset import Asset
 from ..assets.glb import GlbError
 from ..assets.mesh import read_mesh
 from ..blender.render import AssetError
-from ..scenes.loose import Mesh
+from ..scenes.convex import Mesh
 from ..source import ModelFiles
 
 
@@ -19,8 +19,8 @@ def located(files: ModelFiles, asset: Asset) -> Path:
 
 
 def mesh_of_asset(files: ModelFiles, asset: Asset) -> Mesh:
-    """Vertices (n, 3) in the object frame, meters, and triangles (m, 3). Raises AssetError where it cannot be read."""
+    """The triangles of an asset, object frame. Raises AssetError where they cannot be read."""
     try:
-        return read_mesh(asset, located(files, asset))
+        return Mesh(*read_mesh(asset, located(files, asset)))
     except GlbError as error:
         raise AssetError(f"{asset.path}: {error.detail}", uid=asset.uid) from None

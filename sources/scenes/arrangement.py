@@ -26,6 +26,8 @@ APART: Final = 0.04
 """Meters between two objects on the floor."""
 _DOOR_SWING: Final = 0.8
 """Meters in front of a door that stay free."""
+_BEFORE_WINDOW: Final = 0.5
+"""Meters in front of a window where what is high would hide it."""
 
 
 class Place(Protocol):
@@ -110,11 +112,12 @@ class Arrangement:
             and not any(mine.distance(outline) < APART for id, mine in self._floor.items() if id not in skip)
         )
 
-    def free_floor(self) -> "BaseGeometry":
-        """The floor that is apart from doors and objects."""
+    def free_floor(self, height: float = 0.0) -> "BaseGeometry":
+        """The floor that is apart from doors and objects, and where what is so high is not before a window, meters."""
         import shapely
 
-        taken = [outline.buffer(APART) for outline in (*self._floor.values(), *self._doors)]
+        windows = [self._strip(o.wall, o.span, _BEFORE_WINDOW) for o in self.room.windows() if o.bottom < height]
+        taken = [outline.buffer(APART) for outline in (*self._floor.values(), *self._doors, *windows)]
         return self._inside.difference(shapely.union_all(taken))
 
     def outline(self, identity: int) -> "shapely.Polygon":

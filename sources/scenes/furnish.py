@@ -137,7 +137,7 @@ class _Furnisher:
         self._sites = None
         if mesh_of is not None:
             found, room = arrangement.found, arrangement.room
-            walls = [arrangement.wall(name) for name in WALLS] if isinstance(room, Room) else []
+            walls = [arrangement.wall(name)[::2] for name in WALLS] if isinstance(room, Room) else []
             self._sites = Sites(arrangement.rng, found.assets, found.placements, walls, mesh_of)
         self._categories: dict[str, int] = {}
 
@@ -190,7 +190,8 @@ class _Furnisher:
         things = list(models.values())
         if item.same:
             things = [asset for asset in things if asset.category == things[0].category]
-        groups = [[thing] for thing in things[:count]] if item.pose == "lying" else [things[:count]]
+        alone = item.pose == "lying" or item.place == "against wall"
+        groups = [[thing] for thing in things[:count]] if alone else [things[:count]]
         placed: list[int] = []
         for group in groups:
             for number, place in (self._settled(self._sites, item, group, others) if group else {}).items():
@@ -203,6 +204,10 @@ class _Furnisher:
     ) -> dict[int, Placement]:
         assert item.pose != "upright"
         work = self.arrangement
+        if item.place == "against wall":
+            (thing,) = things
+            walls = [work.wall(name)[::2] for name in work.walls]
+            return sites.against_wall(thing, walls, work.free_floor(max(thing.size_m)))
         if not others:
             share = 0.12 if item.place == "in the middle" else 0.45
             return sites.on_floor(item.pose, things, share * np.array(work.room.size[:2]), work.free_floor())
@@ -210,11 +215,12 @@ class _Furnisher:
             (other, index, one)
             for other in others
             for index, one in enumerate(work.found.supports.get(other, ()))
-            if one.kind in ("top", "soft", "inside") and work.found.placements[other].z + one.z < support.HIGHEST
+            if support.may_hold(work, other, one, item.support) or one.kind == "inside"
         ]
-        # In a container there is one place.
+        # In a container there is one place. On a shelf, things can only lean.
         inside = [one for one in supports if one[2].kind == "inside"]
         usable = inside if item.pose == "heap" and inside else [one for one in supports if one[2].kind != "inside"]
+        usable = [one for one in usable if item.pose == "leaning" or one[2].kind != "shelf"]
         if not usable:
             return {}
         areas = np.array([one.shape().area for _, _, one in usable])

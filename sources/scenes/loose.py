@@ -4,30 +4,42 @@ Physics decides how (`physics`). This module proposes how things start, and acce
 they should, and are not held by one that did not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from ...shards.geometry import F64
-from ..assets.height_map import Integers
-from .physics import MOST_GAP, Body, Fixed, Plane, Rest, divided, settle
+from ...shards.geometry import F64, invert_rigid, transform
+from .convex import Mesh, divided
+from .physics import MOST_GAP, Body, Fixed, Plane, Rest, settle
 from .spec import Placement, Settled, Standing
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 Loose = Literal["leaning", "lying", "heap"]
-Mesh = tuple[F64, Integers]
-"""Vertices (n, 3) in meters, and triangles (m, 3)."""
 _DROP: Final = 0.003
 """Meters above what is below, at the start."""
 _BETWEEN: Final = 0.01
 """Meters between the parts of a heap at the start."""
 _LEAN_DEG: Final = (7.0, 20.0)
+_PAST_BALANCE_DEG: Final = 4.0
+"""Least angle between a lean and that at which a thing would stand on its edge."""
+_BALANCE: Final = 0.04
+"""Least distance between the middle of what lies on other loose things and the edge of the area between its contacts,
+in its largest sides."""
+_ROW: Final = 3
+"""Fewest things of a row of which the first may stand straight."""
+_LONG: Final = 2.0
+"""A thing is long if its largest side is at least so many times the next one."""
+_FACING: Final = 0.7
+"""Least cosine between the front of a thing and the thin side that is then its face."""
 _SIDE: Final = 0.04
-"""Size of the triangles by which the face is found that things lean against, meters."""
+"""Size of the triangles by which the face is found that things lean against, and its depth, meters."""
+_AHEAD: Final = 1.0
+"""Meters in which it is looked for."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +53,8 @@ class Site:
     overhang: float = 0.0
     """By which they may reach beyond the area."""
     ceiling: float = float("inf")
-    surface: Fixed | None = None
-    """The shape of what they rest on or in, where that is not a plane."""
+    shape: Callable[[], Fixed | None] = lambda: None
+    """The shape of what they rest on or in, where that is not a plane. It costs time, so starts are checked first."""
     rim: float = 0.0
     """Height of the rim of a container above `height`: what rests in it is partly below."""
     below: float = 0.0
@@ -52,6 +64,10 @@ class Site:
     walls: Sequence[Plane] = ()
     stop: int = 0
     """Id of what they lean against, among `others`; 0: none of these."""
+
+    @cached_property
+    def surface(self) -> Fixed | None:
+        return self.shape()
 
 
 @dataclass(frozen=True)
@@ -73,24 +89,28 @@ class Stop:
         return (self.at - distance) * along + self.middle * np.array([-along[1], along[0]])
 
 
-def face(mesh: Mesh, along: F64, middle: F64, width: float, heights: tuple[float, float]) -> Stop | None:
+def face(mesh: Mesh, pose: F64, along: F64, middle: F64, width: float, heights: tuple[float, float]) -> Stop | None:
     """The side of a mesh that things meet which come from a point, moving level; None if there is nothing.
 
     Args:
+        pose: world_from_object of the mesh, 4x4.
         along: unit vector (2,) in which they move.
         middle: the point (2,). The mesh before it does not count.
         width: of the things, meters.
         heights: range of heights at which they meet it.
     """
-    vertices, faces = mesh
-    center = np.array([*middle, (heights[0] + heights[1]) / 2])
-    points = divided(vertices[faces], _SIDE, center, 2.0).reshape(-1, 3)
     left = np.array([-along[1], along[0]])
+    ends = [middle + ahead * along + aside * left for ahead in (0.0, _AHEAD) for aside in (-width / 2, width / 2)]
+    corridor = np.array([(*end, z) for end in ends for z in heights])
+    inside = transform(invert_rigid(pose), corridor)
+    low, high = inside.min(axis=0), inside.max(axis=0)
+    points = transform(pose, divided(mesh.between(low, high), _SIDE, (low, high)).reshape(-1, 3))
     ahead, aside = points[:, :2] @ along, (points[:, :2] - middle) @ left
-    met = (np.abs(aside) < width / 2) & (ahead > middle @ along) & (points[:, 2] > heights[0])
-    if not (met & (points[:, 2] < heights[1])).any():
+    met = (np.abs(aside) < width / 2) & (ahead > middle @ along)
+    met &= (points[:, 2] > heights[0]) & (points[:, 2] < heights[1])
+    if not met.any():
         return None
-    at = float(ahead[met & (points[:, 2] < heights[1])].min())
+    at = float(ahead[met].min())
     top = float(points[met & (ahead < at + _SIDE), 2].max())
     return Stop((float(along[0]), float(along[1])), at, top, float(middle @ left))
 
@@ -98,48 +118,57 @@ def face(mesh: Mesh, along: F64, middle: F64, width: float, heights: tuple[float
 def heap(rng: np.random.Generator, meshes: Sequence[Mesh], spot: F64, height: float) -> list[Body]:
     """Things in random orientations above a spot (2,), one above the other."""
     found: list[Body] = []
-    for vertices, faces in meshes:
+    for mesh in meshes:
         start = np.eye(4)
         start[:3, :3] = _random_rotation(rng)
-        turned = vertices[np.unique(faces)] @ start[:3, :3].T
+        turned = mesh.points @ start[:3, :3].T
         low, high = turned.min(axis=0), turned.max(axis=0)
         aside = rng.uniform(-0.15, 0.15, 2) * (high - low)[:2].max()
         start[:2, 3] = spot + aside - (low + high)[:2] / 2
         start[2, 3] = height + _BETWEEN - low[2]
         height += _BETWEEN + high[2] - low[2]
-        found.append(Body(vertices, faces, start))
+        found.append(Body(mesh, start))
     return found
 
 
 def lying(rng: np.random.Generator, mesh: Mesh, spot: F64, height: float) -> Body:
     """A thing on its side at a spot (2,)."""
-    vertices, faces = mesh
     start = np.eye(4)
     start[:3, :3] = _about("z", float(rng.uniform(0.0, 360.0))) @ _about("x", 90.0)
     start[:3, :3] = start[:3, :3] @ _about("z", float(rng.uniform(0.0, 360.0)))
-    turned = vertices[np.unique(faces)] @ start[:3, :3].T
+    turned = mesh.points @ start[:3, :3].T
     low, high = turned.min(axis=0), turned.max(axis=0)
     start[:3, 3] = [*(spot - (low + high)[:2] / 2), height + _DROP - low[2]]
-    return Body(vertices, faces, start)
+    return Body(mesh, start)
 
 
-def leaning(rng: np.random.Generator, meshes: Sequence[Mesh], stop: Stop, height: float) -> list[Body]:
-    """Things in a row, the thinnest side first, that lean against a stop and against each other."""
+def leaning(
+    rng: np.random.Generator, meshes: Sequence[Mesh], fronts: Sequence[float | None], stop: Stop, height: float
+) -> list[Body]:
+    """Things in a row, the thinnest side first, against a stop: perhaps some that stand straight, then some that lean.
+
+    Args:
+        fronts: direction of the front of each, degrees, object frame, where it is known.
+    """
     along = np.array(stop.along)
     left = np.array([-along[1], along[0]])
-    lean = float(rng.uniform(*_LEAN_DEG))
-    tilt = np.deg2rad(lean)
+    # What leans less than this falls back onto its lower face.
+    sizes = [np.sort(np.ptp(mesh.points, axis=0)) for mesh in meshes]
+    least = max(float(np.rad2deg(np.arctan2(size[0], size[2]))) for size in sizes) + _PAST_BALANCE_DEG
+    lean = max(float(rng.uniform(*_LEAN_DEG)), least)
+    straight = int(rng.integers(len(meshes) - 1)) if len(meshes) >= _ROW else 0
     found: list[Body] = []
-    # Distance of the next thing's face from the stop, measured level at its lower edge.
-    away = 0.0
-    for vertices, faces in meshes:
-        points = vertices[np.unique(faces)]
-        rotation, tall = _on_edge(rng, np.ptp(points, axis=0), along, lean)
-        turned = points @ rotation.T
+    # Distance from the stop of what is placed next, measured level at its lower edge; height of what it leans on.
+    away, top = _DROP, max(stop.top - height, 0.0)
+    for number, (mesh, front) in enumerate(zip(meshes, fronts, strict=True)):
+        angle = 0.0 if number < straight else lean
+        tan = np.tan(np.deg2rad(angle))
+        rotation, tall = _on_edge(rng, mesh, front, along, angle)
+        turned = mesh.points @ rotation.T
         # Distance of each point to the plane of the lean that goes through the origin, measured level.
-        beyond = turned[:, :2] @ along - (turned[:, 2] - turned[:, 2].min()) * np.tan(tilt)
-        if not away:
-            away = min(tall * np.cos(tilt), max(stop.top - height, 0.0)) * np.tan(tilt) + _DROP
+        beyond = turned[:, :2] @ along - (turned[:, 2] - turned[:, 2].min()) * tan
+        if number == straight:
+            away += min(tall * np.cos(np.deg2rad(angle)), top) * tan
         ahead = stop.at - away - float(beyond.max())
         aside = stop.middle + float(rng.uniform(-0.01, 0.01)) - float((turned[:, :2] @ left).mean())
         start = np.eye(4)
@@ -147,7 +176,8 @@ def leaning(rng: np.random.Generator, meshes: Sequence[Mesh], stop: Stop, height
         start[:2, 3] = along * ahead + left * aside
         start[2, 3] = height + _DROP - turned[:, 2].min()
         away += float(np.ptp(beyond)) + _DROP
-        found.append(Body(vertices, faces, start))
+        top = tall
+        found.append(Body(mesh, start))
     return found
 
 
@@ -205,11 +235,12 @@ def _stays(body: Body, rest: Rest, site: Site) -> bool:
     grounded = [point for plane, point in rest.on if plane == 0]
     if site.surface is not None and grounded:
         return False
+    if not grounded and not rest.fixed and not _is_balanced(body, rest):
+        return False
     near = site.area.buffer(1e-4)
     if not all(near.contains(shapely.Point(point[:2])) for point in grounded):
         return False
-    pose = rest.pose.matrix()
-    points = body.vertices[np.unique(body.faces)] @ pose[:3, :3].T + pose[:3, 3]
+    points = transform(rest.pose.matrix(), body.mesh.points)
     low, high = points.min(axis=0), points.max(axis=0)
     if high[2] > site.ceiling or (site.rim and low[2] > site.height + site.rim):
         return False
@@ -218,15 +249,29 @@ def _stays(body: Body, rest: Rest, site: Site) -> bool:
     return bool(site.rim) or site.area.buffer(site.overhang + 1e-6).contains(_shadow(points))
 
 
+def _is_balanced(body: Body, rest: Rest) -> bool:
+    """Whether the middle of a thing is well above the area between its contacts.
+
+    Rolling friction also keeps a ball on the tip of another one.
+    """
+    import shapely
+
+    middle = transform(rest.pose.matrix(), body.mesh.centroid)
+    size = float(np.ptp(body.mesh.points, axis=0).max())
+    return bool(_shadow(np.array(rest.points)).buffer(-_BALANCE * size).contains(shapely.Point(middle[:2])))
+
+
 def starts_free(bodies: Sequence[Body], site: Site) -> bool:
     """Whether things start above the area of a site, and clear of what is there."""
     # What leans may reach over the top of its stop.
-    others = [_shadow(other.vertices) for id, other in site.others.items() if id != site.stop]
+    others = [_shadow(transform(one.pose, one.mesh.vertices)) for id, one in site.others.items() if id != site.stop]
     area = site.area.buffer(site.rim or site.overhang)
     for body in bodies:
-        points = body.vertices[np.unique(body.faces)] @ body.start[:3, :3].T + body.start[:3, 3]
+        points = transform(body.start, body.mesh.points)
         shadow = _shadow(points)
         if not (area.contains(shadow.centroid) if site.rim else area.contains(shadow)):
+            return False
+        if points[:, 2].max() > site.ceiling:
             return False
         if any(other.intersects(shadow) for other in others):
             return False
@@ -240,17 +285,31 @@ def _shadow(points: F64) -> "BaseGeometry":
     return shapely.MultiPoint(points[:, :2]).convex_hull
 
 
-def _on_edge(rng: np.random.Generator, size: F64, along: F64, lean_deg: float) -> tuple[F64, float]:
-    """The rotation (3, 3) that sets a thing on its edge, thin side first, leaning by an angle; and its height then."""
-    thin = int(size.argmin())
-    # What stands stays upright; what lies is set up on its shorter side.
-    up = 2 if thin != 2 else int(size[:2].argmax())
+def _on_edge(
+    rng: np.random.Generator, mesh: Mesh, front_deg: float | None, along: F64, lean_deg: float
+) -> tuple[F64, float]:
+    """The rotation (3, 3) that sets a thing on its edge, thin side first, leaning by an angle; and its height then.
+
+    A side that is known to be its face, or was above, faces away from what it leans on.
+    """
+    points = mesh.points
+    size = np.ptp(points, axis=0)
+    thin, middling, long = (int(axis) for axis in np.argsort(size, kind="stable"))
+    # What stands stays upright, unless it is long and lies on its side; what lies is set up on its shorter side.
+    up = 2 if thin != 2 and not (long != 2 and size[long] > _LONG * size[middling]) else int(size[:2].argmax())
     wide = 3 - thin - up
+    away = -1.0 if thin == 2 or rng.random() < 0.5 else 1.0
+    if front_deg is not None and thin != 2:
+        facing = (np.cos(np.deg2rad(front_deg)), np.sin(np.deg2rad(front_deg)))[thin]
+        away = -np.sign(facing) if abs(facing) > _FACING else away
     object_axes = np.zeros((3, 3))
-    object_axes[0, thin], object_axes[2, up] = (1.0 if rng.random() < 0.5 else -1.0), 1.0
+    object_axes[0, thin], object_axes[2, up] = away, 1.0
+    if up != 2:
+        # The heavier end is below.
+        middle = (points.min(axis=0) + points.max(axis=0)) / 2
+        object_axes[2, up] = -1.0 if mesh.centroid[up] > middle[up] else 1.0
     object_axes[1, wide] = 1.0
-    if np.linalg.det(object_axes) < 0:
-        object_axes[1, wide] = -1.0
+    object_axes[1, wide] = np.linalg.det(object_axes)
     world_axes = np.array([[along[0], -along[1], 0.0], [along[1], along[0], 0.0], [0.0, 0.0, 1.0]])
     return world_axes @ _about("y", lean_deg) @ object_axes, float(size[up])
 

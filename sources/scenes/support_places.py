@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _TRIES: Final = 10
 """Places on a support that are tried for one object."""
-HIGHEST: Final = 1.35
+_HIGHEST: Final = 1.35
 """Meters: a surface above the eyes is not seen."""
 _SQUARE: Final = 0.7
 """Fraction of the things without a front on a surface that stand square to it."""
@@ -46,9 +46,7 @@ def on(work: Arrangement, asset: Asset, others: Sequence[int], surface: Surface 
         (other, index)
         for other in others
         for index, one in enumerate(work.found.supports.get(other, ()))
-        if one.kind in ("top", "soft", "shelf")
-        and (surface is None or surface == _surface(work.found.assets[other], one))
-        and _holds(work, asset, other, one)
+        if may_hold(work, other, one, surface) and max(asset.size_m[:2]) <= _CROWDED * one.radius
     ]
     if not usable:
         return 0
@@ -107,22 +105,24 @@ def next_on_support(work: Arrangement, asset: Asset, other: int, side: float) ->
     return 0
 
 
-def _surface(carrier: Asset, support: Support) -> Surface | None:
-    """Which surface of its carrier a support is; the flat seat of a chair is as `soft` as a cushion."""
-    if support.kind == "top":
-        return "soft" if role(carrier.category) == "seat" else "top"
-    return "soft" if support.kind == "soft" else "shelf" if support.kind == "shelf" else None
-
-
-def _holds(work: Arrangement, asset: Asset, other: int, support: Support) -> bool:
-    """Whether a thing may stand on a surface: it is not above the eyes, nor open to the wall, nor too small."""
+def may_hold(work: Arrangement, other: int, support: Support, surface: Surface | None) -> bool:
+    """Whether things may stand on a support of an object: it is of the wanted kind, not above the eyes, nor open to the
+    wall only."""
+    kind = _surface(work.found.assets[other], support)
     base = work.found.placements[other]
-    if base.z + support.z > HIGHEST or max(asset.size_m[:2]) > _CROWDED * support.radius:
+    if kind is None or (surface is not None and surface != kind) or base.z + support.z > _HIGHEST:
         return False
     if support.kind != "shelf":
         return True
     turn = pose_of(base)[:2, :2]
     return any(-(turn @ np.array(_SIDES[side])) @ work.away > _AGAINST for side in support.open_sides)
+
+
+def _surface(carrier: Asset, support: Support) -> Surface | None:
+    """Which surface of its carrier a support is; the flat seat of a chair is as `soft` as a cushion."""
+    if support.kind == "top":
+        return "soft" if role(carrier.category) == "seat" else "top"
+    return "soft" if support.kind == "soft" else "shelf" if support.kind == "shelf" else None
 
 
 def _first(work: Arrangement, asset: Asset, others: Sequence[int], kind: SupportKind) -> int:

@@ -47,7 +47,7 @@ RELATIVE: Final[frozenset[Place]] = frozenset(
 )
 """Places that need another item (`of`). `in a corner` takes one if it is `facing` it."""
 _LOOSE: Final[Mapping[Loose, tuple[Place, ...]]] = {
-    "leaning": ("on",),
+    "leaning": ("on", "against wall"),
     "lying": ("on", "anywhere", "in the middle"),
     "heap": ("on", "in", "anywhere", "in the middle"),
 }

@@ -18,7 +18,7 @@ from spatialdata_builder.annotators.proximity import (
     overlap_share,
     width,
 )
-from spatialdata_builder.shards.geometry import F64, similarity
+from spatialdata_builder.shards.geometry import F64, box_corners, similarity, tilted_similarity, transform
 
 SEEDS = st.integers(0, 2**31)
 MANY = settings(max_examples=200, deadline=None)
@@ -32,6 +32,27 @@ def box(x: float, y: float, w: float = 0.4, d: float = 0.2, yaw: float = 0.0) ->
 def some(rng: np.random.Generator, spread: float = 1.0) -> F64:
     x, y = rng.uniform(-spread, spread, 2)
     return box(x, y, *rng.uniform(0.05, 0.8, 2), yaw=rng.uniform(0, 360))
+
+
+def test_outline_of_a_tilted_object_is_the_smallest_rectangle_around_its_box():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        size, yaw = rng.uniform(0.05, 0.8, 3), float(rng.uniform(0, 360))
+        pose = tilted_similarity(0.3, 0.2, 0.1, yaw, rng.uniform(-120, 120, 2))
+        hull = shapely.multipoints(transform(pose, box_corners(size))[:, :2])
+        found = shapely.Polygon(outline(pose, size))
+        assert found.exterior.is_ccw and found.buffer(1e-9).contains(hull)
+        assert found.area == pytest.approx(shapely.minimum_rotated_rectangle(hull).area)
+
+
+def test_what_leans_on_a_wall_is_against_it():
+    """A board of 1.5 m, whose lower edge is 31 cm from the wall."""
+    size, lean = np.array([0.3, 0.02, 1.5]), 12.0
+    away = float(1.5 * np.sin(np.deg2rad(lean)) + 0.01 * np.cos(np.deg2rad(lean)))
+    for turn in (0.0, 8.0, 20.0):
+        pose = tilted_similarity(0.0, 1.5 - away, 0.0, turn, (-lean, 0.0))
+        miss, wall = against_wall(outline(pose, size), ROOM, None, ())
+        assert (miss <= HOLDS) == (turn <= 8.0) and wall.tolist() == [0.0, 1.0]
 
 
 @pytest.mark.slow

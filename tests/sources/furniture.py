@@ -10,8 +10,8 @@ from spatialdata_builder.sources.assets.carriers import AssetSupports
 from spatialdata_builder.sources.assets.mesh import read_mesh
 from spatialdata_builder.sources.assets.supports import find_supports
 from spatialdata_builder.sources.procedural import catalog, write_glb
+from spatialdata_builder.sources.scenes.convex import Mesh
 from spatialdata_builder.sources.scenes.kinds import Furniture
-from spatialdata_builder.sources.scenes.loose import Mesh
 
 
 @cache
@@ -27,10 +27,11 @@ def with_physics(variants: int = 2) -> Furniture:
 @cache
 def supports_of(asset: Asset) -> AssetSupports:
     """Searched when a test needs them: the search takes up to a second."""
-    return AssetSupports.of(asset.category, asset.size_m, find_supports(*mesh_of(asset)))
+    mesh = mesh_of(asset)
+    return AssetSupports.of(asset.category, asset.size_m, find_supports(mesh.vertices, mesh.faces))
 
 
 @cache
 def mesh_of(asset: Asset) -> Mesh:
     with TemporaryDirectory() as folder:
-        return read_mesh(asset, write_glb(asset.uid, Path(folder)))
+        return Mesh(*read_mesh(asset, write_glb(asset.uid, Path(folder))))

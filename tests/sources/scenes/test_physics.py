@@ -11,23 +11,19 @@ from hypothesis import strategies as st
 
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.geometry import similarity, tilted_similarity
-from spatialdata_builder.sources.scenes.physics import (
-    Body,
-    Fixed,
-    Plane,
-    Surface,
-    is_installed,
-    need_mujoco,
-    settle,
-    surface_pieces,
-)
+from spatialdata_builder.sources.scenes.convex import Mesh, surface
+from spatialdata_builder.sources.scenes.physics import Body, Fixed, Plane, is_installed, need_mujoco, settle
 
 pytest.importorskip("mujoco", reason="MuJoCo (extra `physics`) is not installed")
 FLOOR = Plane((0.0, 0.0, 0.0), (0.0, 0.0, 1.0))
 
 
 def body(mesh: trimesh.Trimesh, *start: np.ndarray) -> Body:
-    return Body(np.array(mesh.vertices), np.array(mesh.faces), np.linalg.multi_dot([*start, np.eye(4), np.eye(4)]))
+    return Body(solid(mesh), np.linalg.multi_dot([*start, np.eye(4), np.eye(4)]))
+
+
+def solid(mesh: trimesh.Trimesh) -> Mesh:
+    return Mesh(np.array(mesh.vertices), np.array(mesh.faces))
 
 
 def at(x: float, y: float, z: float, degrees: float = 0.0, axis=(1.0, 0.0, 0.0)) -> np.ndarray:
@@ -38,7 +34,7 @@ def at(x: float, y: float, z: float, degrees: float = 0.0, axis=(1.0, 0.0, 0.0))
 
 def placed(one: Body, rest) -> np.ndarray:
     pose = rest.pose.matrix()
-    return one.vertices @ pose[:3, :3].T + pose[:3, 3]
+    return one.mesh.vertices @ pose[:3, :3].T + pose[:3, 3]
 
 
 def bowl() -> trimesh.Trimesh:
@@ -88,12 +84,11 @@ def test_round_things_come_to_rest():
 
 
 def test_a_bowl_is_hollow():
-    mesh = bowl()
-    vertices, faces = np.array(mesh.vertices), np.array(mesh.faces)
-    pieces = surface_pieces(vertices, faces, np.array([0.0, 0.0, 0.15]), 0.3, 0.2 / 24)
+    mesh = solid(bowl())
+    shape = surface(mesh, (0.0, 0.0, 0.15), (-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), 0.2 / 14)
     fruit = [trimesh.creation.icosphere(subdivisions=3, radius=0.03) for _ in range(3)]
     bodies = [body(one, at(0.01 * k, 0.005 * k, 0.06 + 0.07 * k)) for k, one in enumerate(fruit)]
-    rests = settle(bodies, [Fixed(vertices, faces, pieces)], [Plane((0.0, 0.0, -0.2), (0.0, 0.0, 1.0))])
+    rests = settle(bodies, [Fixed(mesh, np.eye(4), *shape)], [Plane((0.0, 0.0, -0.2), (0.0, 0.0, 1.0))])
     for one, rest in zip(bodies, rests, strict=True):
         assert not rest.moving and rest.gap < 2e-3 and (rest.fixed or rest.held_by) and not rest.on
         points = placed(one, rest)
@@ -105,20 +100,46 @@ def test_a_bowl_is_hollow():
 
 def test_contacts_are_measured_on_triangles():
     """A hull closes the mouth of a bowl; what lies there would float above its triangles."""
-    mesh = bowl()
-    vertices, faces = np.array(mesh.vertices), np.array(mesh.faces)
-    lid = Fixed(vertices, faces, [vertices])
+    mesh = solid(bowl())
+    lid = Fixed(mesh, np.eye(4), [mesh.vertices])
     (rest,) = settle([body(trimesh.creation.icosphere(subdivisions=3, radius=0.02), at(0, 0, 0.13))], [lid], [])
     assert rest.pose.position[2] == pytest.approx(0.12, abs=2e-3) and rest.gap > 2e-3
 
 
 def test_distance_to_triangles():
-    mesh = trimesh.creation.box((0.2, 0.1, 0.05))
-    surface = Surface(np.array(mesh.vertices), np.array(mesh.faces))
+    mesh = solid(trimesh.creation.box((0.2, 0.1, 0.05)))
     for point, expected in (((0.0, 0.0, 0.026), 0.001), ((0.1, 0.05, 0.025), 0.0), ((0.103, 0.05, 0.029), 0.005)):
-        assert surface.distance(np.array(point)) == pytest.approx(expected, abs=1e-9)
-    assert surface.distance(np.array([0.0, 0.0, 0.1])) == np.inf
-    assert Surface(np.zeros((0, 3)), np.zeros((0, 3), np.int64)).distance(np.zeros(3)) == np.inf
+        assert mesh.distance(np.array(point)) == pytest.approx(expected, abs=1e-9)
+    assert mesh.distance(np.array([0.0, 0.0, 0.1])) == np.inf
+    assert Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int64)).distance(np.zeros(3)) == np.inf
+
+
+def test_pieces_contain_the_triangles_and_are_hollow_where_the_mesh_is():
+    """A table: its legs and its board are convex parts. A bowl is one part, which is not."""
+    boards = [trimesh.creation.box((1.0, 0.6, 0.04), at(0.0, 0.0, 0.7))]
+    boards += [trimesh.creation.box((0.05, 0.05, 0.68), at(x, y, 0.34)) for x in (-0.4, 0.4) for y in (-0.2, 0.2)]
+    table = solid(trimesh.util.concatenate(boards))
+    pieces, boxes = surface(table, (0.0, 0.0, 1.0), (-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), 0.05)
+    assert not len(boxes.centers)
+    volumes = sorted(np.prod(np.ptp(points, axis=0)) for points in pieces)
+    assert volumes == pytest.approx(sorted(board.volume for board in boards), abs=1e-6)
+    assert len(surface(table, (0.0, 0.0, 1.0), (-0.45, -0.25, 0.1), (-0.35, -0.15, 0.2), 0.05)[0]) == 1
+
+    mesh = bowl()
+    pieces, boxes = surface(solid(mesh), (0.0, 0.0, 0.15), (-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), 0.2 / 14)
+    assert not pieces and len(boxes.centers) > 100
+    points = trimesh.sample.sample_surface(mesh, 2000, seed=0)[0]
+    local = np.einsum("nij,pnj->pni", boxes.axes, points[:, None] - boxes.centers)
+    outside = (np.abs(local) - boxes.halves).max(axis=2)
+    assert outside.min(axis=1).max() < 1e-5
+    # Where the bowl is empty there is nothing, but for the edges of boxes close to the surface.
+    rng = np.random.default_rng(0)
+    ways = rng.normal(size=(2000, 3))
+    ways = ways[ways[:, 2] < 0] / np.linalg.norm(ways[ways[:, 2] < 0], axis=1, keepdims=True)
+    for depth, most in ((0.0015, 0.01), (0.0025, 0.0)):
+        inner = (0.095 - depth) * ways + (0.0, 0.0, 0.1)
+        local = np.einsum("nij,pnj->pni", boxes.axes, inner[:, None] - boxes.centers)
+        assert ((np.abs(local) - boxes.halves).max(axis=2).min(axis=1) < 0).mean() <= most
 
 
 def test_without_mujoco(monkeypatch: pytest.MonkeyPatch):
