@@ -18,7 +18,7 @@ from spatialdata_builder.sources.blender.ground import garden_parts
 from spatialdata_builder.sources.blender.shell import shell_parts
 from spatialdata_builder.sources.scenes.footprints import pose_of
 from spatialdata_builder.sources.scenes.layout import Scene
-from spatialdata_builder.sources.scenes.loose import Mesh
+from spatialdata_builder.sources.scenes.convex import Mesh
 from spatialdata_builder.sources.scenes.standing import holders
 
 TOUCHES_M = 2e-3
@@ -78,7 +78,8 @@ class Solids:
 
     def of(self, asset: Asset) -> Solid:
         if asset.uid not in self._read:
-            self._read[asset.uid] = Solid(*self._mesh_of(asset))
+            mesh = self._mesh_of(asset)
+            self._read[asset.uid] = Solid(mesh.vertices, mesh.faces)
         return self._read[asset.uid]
 
     def placed(self, scene: Scene) -> dict[int, trimesh.Trimesh]:

@@ -69,8 +69,8 @@ def found(case: str) -> SceneSpec:
 
 
 def placed_mesh(spec: SceneSpec, identity: int, place: Placement) -> trimesh.Trimesh:
-    vertices, faces = mesh_of(spec.asset(identity))
-    return trimesh.Trimesh(transform(pose_of(place), vertices), faces, process=False)
+    mesh = mesh_of(spec.asset(identity))
+    return trimesh.Trimesh(transform(pose_of(place), mesh.vertices), mesh.faces, process=False)
 
 
 @pytest.mark.parametrize("case", list(CASES))
