@@ -16,9 +16,9 @@ from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.assets.mesh import read_triangles
 from spatialdata_builder.sources.blender.ground import garden_parts
 from spatialdata_builder.sources.blender.shell import shell_parts
+from spatialdata_builder.sources.scenes.convex import Mesh
 from spatialdata_builder.sources.scenes.footprints import pose_of
 from spatialdata_builder.sources.scenes.layout import Scene
-from spatialdata_builder.sources.scenes.convex import Mesh
 from spatialdata_builder.sources.scenes.standing import holders
 
 TOUCHES_M = 2e-3

@@ -17,8 +17,8 @@ from spatialdata_builder.shards.schema import EditKind
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.rendered.files import located, mesh_of_asset
 from spatialdata_builder.sources.rendered.pairs import PairRenderer, RenderPairs
-from spatialdata_builder.sources.scenes.kinds import Furniture
 from spatialdata_builder.sources.scenes.convex import Mesh
+from spatialdata_builder.sources.scenes.kinds import Furniture
 from spatialdata_builder.sources.scenes.spec import SceneKind, SceneOptions, SceneSpec
 from tests.sources.environments.rooms import furniture, write_room
 
