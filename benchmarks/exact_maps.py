@@ -3,7 +3,7 @@
     python benchmarks/exact_maps.py [--kinds room,tabletop,garden] [--count 4] [--side 256] [--assets FOLDER]
 
 The first valid proposals of each kind with an object translated, source and target. Depth and normals: median errors of
-the pixels away from edges. IoU of each object that covers at least 200 pixels and that the ray caster knows: it knows no
+the pixels away from edges. IoU of each object that covers at least 200 pixels and that the ray caster knows: it has no
 textures, so no object with see-through materials, and not whether Blender shows a back face of a single-sided material,
 so no object whose mask depends on these. Equal outside: pixels outside `changed` in which source and target differ by
 any bit; there must be none. `contents`: what the scenes have in common with difficult ones: stacks, shelves, things in
