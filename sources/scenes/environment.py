@@ -109,6 +109,9 @@ def compose_in_environment(
             if orbit is None:
                 continue
             kept = _seen(found, orbit, resolution)
+            # A view of the floor with small things on tables alone would be empty.
+            if not near and all(place.standing for place in kept.placements.values()):
+                continue
             outlook = forecast(kept.objects(), kept.placements, orbit.pose(), resolution) if kept.assets else {}
             fit = _editable(kept, outlook, needs, options, resolution)
             if len(kept.assets) >= options.objects[0] and len(fit) >= needs.editable:
