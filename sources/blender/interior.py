@@ -11,6 +11,7 @@ import numpy as np
 from .geometry import geometry
 from .hits import solid_everywhere
 from .importer import ImportFailed, attach, import_model
+from .materials import tree_of
 from .room import add_light
 from .visibility import Shell
 
@@ -23,6 +24,7 @@ def build_environment(scene: Any, environment: dict) -> Shell:
     """Add a room model and its light to the scene. Returns what is surface to rays: all that is not faint.
 
     All faces are seen from both sides: a room that is made to be looked into from outside shows its walls inside, too.
+    Unlit materials reflect light, so that objects cast shadows on them.
 
     Raises ImportFailed if it cannot be read or has no surface.
     """
@@ -42,6 +44,7 @@ def build_environment(scene: Any, environment: dict) -> Shell:
     materials = [material for material in shape.materials if material is not None]
     for material in materials:
         material.use_backface_culling = False
+        make_lit(material)
     faint = np.array([m is not None and solid_everywhere(m) is False for m in shape.materials], bool)
     triangles = shape.triangles[~faint[shape.material]]
     if not len(triangles) or not np.isfinite(shape.vertices).all():
@@ -51,3 +54,22 @@ def build_environment(scene: Any, environment: dict) -> Shell:
     size = {"shape": "RECTANGLE", "size": width, "size_y": depth}
     add_light(scene, "AREA", "lamp", (x, y, z), (0.0, 0.0, -1.0), watts, LAMP_COLOR, **size)
     return Shell(shape.vertices, triangles, np.zeros(len(triangles), bool))
+
+
+def make_lit(material: Any) -> None:
+    """Let a material that the importer has made of an unlit one reflect its color. Others stay as they are.
+
+    The importer mixes a transparent shader with an emission, which only camera rays see.
+    """
+    tree = tree_of(material)
+    for path in [node for node in tree.nodes if node.bl_idname == "ShaderNodeLightPath"]:
+        for link in list(path.outputs["Is Camera Ray"].links):
+            factor, _, shader = link.to_node.inputs
+            color = shader.links[0].from_node.inputs["Color"]
+            diffuse = tree.nodes.new("ShaderNodeBsdfDiffuse")
+            diffuse.inputs["Color"].default_value = color.default_value
+            for source in color.links:
+                tree.links.new(source.from_socket, diffuse.inputs["Color"])
+            tree.links.new(diffuse.outputs["BSDF"], shader)
+            tree.links.remove(link)
+            factor.default_value = 1.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ...shards.geometry import F64
+from ...shards.geometry import F64, wrap_degrees
 from ..assets.asset import Asset
 from ..assets.supports import Support
 from .camera import Orbit, eye, frame
@@ -56,6 +56,10 @@ _EYES: Final = (1.3, 1.65)
 _ELEVATION: Final = (4.0, 50.0)
 _FOCAL: Final = ((20.0, 32.0), (28.0, 44.0))
 """Focal lengths for views of the floor, and near a surface, on a 32 mm wide sensor, mm."""
+_TALL: Final = 0.9
+"""Meters: from this height on, what has a front is not looked at from behind: a bookcase would be a dark board."""
+_FROM_FRONT: Final = 100.0
+"""Degrees from the front of such an object."""
 _SEEN: Final = 0.35
 """Objects of which less is forecast to be seen are left out."""
 
@@ -105,6 +109,9 @@ def compose_in_environment(
             if orbit is None:
                 continue
             kept = _seen(found, orbit, resolution)
+            # A view of the floor with small things on tables alone would be empty.
+            if not near and all(place.standing for place in kept.placements.values()):
+                continue
             outlook = forecast(kept.objects(), kept.placements, orbit.pose(), resolution) if kept.assets else {}
             fit = _editable(kept, outlook, needs, options, resolution)
             if len(kept.assets) >= options.objects[0] and len(fit) >= needs.editable:
@@ -265,7 +272,17 @@ def _camera(rng: np.random.Generator, found: _Arranged, near: bool, resolution: 
     middles = [middle(found.assets[id], place) for id, place in found.placements.items()]
     if not all(found.interior.sees(position, point) for point in middles):
         return None
+    if any(_from_behind(found.assets[id], place, position) for id, place in found.placements.items()):
+        return None
     return None if touches(found.assets, found.placements, position) else orbit
+
+
+def _from_behind(asset: Asset, place: Placement, position: F64) -> bool:
+    """Whether a camera sees the back of a tall object."""
+    if asset.front_deg is None or asset.size_m[2] < _TALL:
+        return False
+    toward = float(np.rad2deg(np.arctan2(position[1] - place.y, position[0] - place.x)))
+    return abs(wrap_degrees(toward - place.yaw_deg - asset.front_deg)) > _FROM_FRONT
 
 
 def _seen(found: _Arranged, orbit: Orbit, resolution: tuple[int, int]) -> _Arranged:

@@ -123,6 +123,23 @@ def test_the_image_is_exposed_and_only_the_edit_changes_it(rendered):
 
 
 @pytest.mark.slow
+def test_an_unlit_room_takes_light_and_shadows(renderer, files, tmp_path):
+    spec = SPECS["model"]
+    assert spec.environment
+    views: list[RenderedView] = []
+    for unlit in (False, True):
+        file = write_room(tmp_path / f"{unlit}.glb", boxes=[BLOCK], unit=100.0, without=("ceiling",), unlit=unlit)
+        renderer.open(
+            dataclasses.replace(spec, environment=dataclasses.replace(spec.environment, file=str(file))), files
+        )
+        views.append(renderer.render(spec.source))
+    room = (views[0].instances == 0) & (views[0].depth > 0)
+    lit, unlit = (view.rgb[room].astype(np.float64) for view in views)
+    assert lit.std(axis=0).min() > 10
+    assert np.abs(lit - unlit).mean() < 5
+
+
+@pytest.mark.slow
 def test_same_bytes_after_another_scene(renderer, files):
     renderer.open(SPECS["lamp"], files)
     first = renderer.render(SPECS["lamp"].source)

@@ -56,6 +56,7 @@ def write_room(
     flipped: bool = False,
     lying: bool = False,
     slopes: F64 | None = None,
+    unlit: bool = False,
 ) -> Path:
     """Write a room with a table and a counter.
 
@@ -67,12 +68,17 @@ def write_room(
         flipped: turned about x by 180 degrees.
         lying: written with z up, which readers of GLB take for a room on its side.
         slopes: (M, 3, 3) triangles of a roof, meters, z up.
+        unlit: with materials that show their color alone.
     """
     model = Model()
     model.json["materials"] = [
         {"doubleSided": True, "pbrMetallicRoughness": {"baseColorFactor": [*color, 1], "metallicFactor": 0.0}}
         for color in ((0.55, 0.5, 0.42), (0.3, 0.16, 0.07))
     ]
+    if unlit:
+        model.json["extensionsUsed"] = ["KHR_materials_unlit"]
+        for one in model.json["materials"]:
+            one["extensions"] = {"KHR_materials_unlit": {}}
     parts: list[dict[str, Any]] = []
     for material, group in enumerate((shell(without), furniture() if boxes is None else list(boxes))):
         if not group:

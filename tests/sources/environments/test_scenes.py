@@ -1,5 +1,6 @@
 """Scenes in a room model: what stands there is measured on the triangles of the room, by rays and by outlines."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -85,6 +86,9 @@ def test_objects_stand_on_the_floor_and_on_surfaces():
         for first, (outline, z) in outlines.items():
             for second, (other, height) in outlines.items():
                 assert first == second or z != height or outline.distance(other) > 0.009
+        # A scene is a view of one surface, or one of the floor.
+        standings = {place.standing for place in scene.placements.values()}
+        assert len(standings) == 1 or None in standings
     assert kinds == {"floor", "top"}
 
 
@@ -98,6 +102,20 @@ def test_the_camera_stands_in_the_room_and_sees_the_objects():
             place = scene.placements[placed.id]
             middle = np.array([place.x, place.y, place.z + placed.asset.size_m[2] / 2])
             assert not [box for box in boxes_between(eye, middle) if box in (TABLE, COUNTER)]
+
+
+def test_tall_furniture_is_not_seen_from_behind():
+    pool = [replace(one, front_deg=30.0, size_m=(0.5, 0.4, 1.1)) for one in synthetic_pool(80)]
+    found = [compose_scene(generator(seed, 0, 0), pool, rooms(), SceneNeeds(), OPTIONS, SIZE) for seed in range(20)]
+    seen = 0
+    for scene in (one for one in found if isinstance(one, Scene)):
+        eye = matrix4(scene.camera.world_from_camera)[:2, 3]
+        for place in scene.placements.values():
+            angle = np.deg2rad(place.yaw_deg + 30.0)
+            toward = eye - (place.x, place.y)
+            assert toward @ (np.cos(angle), np.sin(angle)) > np.cos(np.deg2rad(101.0)) * np.linalg.norm(toward)
+            seen += 1
+    assert seen >= 30
 
 
 @pytest.mark.parametrize("kind", ["translate", "insert", "remove", "rotate", "scale", "camera", "swap"])
