@@ -89,6 +89,21 @@ def test_a_row_on_a_table():
             assert spread[1] < 0.05 and spread[0] > 0.08
 
 
+def test_seats_at_tables_and_desks_are_lower_than_these_by_the_height_of_knees():
+    table = item(name="a", role="dining table", place="in the middle", needed=True)
+    around = item(role="stool", place="around", of="a", count=(3, 4))
+    desk = item(name="b", role="desk", place="against wall")
+    seated = 0
+    for found in rooms((table, around, desk, item(role="chair", place="in front", of="b", facing=True))):
+        tops = [one.size_m[2] for one in found.assets.values() if one.category == "table"]
+        for id, asset in found.assets.items():
+            if asset.category in ("chair", "stool"):
+                seat = max(one.z for one in found.supports[id] if one.kind in ("top", "soft"))
+                assert any(0.119 <= top - seat <= 0.421 for top in tops)
+                seated += 1
+    assert seated >= 24
+
+
 def test_a_corner_is_near_two_walls():
     placed = 0
     for found in rooms((WALL, item(role="plant", place="in a corner"), item(role="sofa", place="in a corner"))):
