@@ -27,7 +27,7 @@ _LARGE: Final = 0.75
 
 
 def against_wall(work: Arrangement, asset: Asset) -> int:
-    """Back to a wall. The first object of a room stands near the middle of the back wall."""
+    """Back to a wall, or to the edge of a garden. The first object stands near the middle of the back wall."""
     first = not work.found.assets
     for _ in range(SPOTS):
         wall = work.walls[0 if first else int(work.rng.choice(3, p=(0.5, 0.25, 0.25)))]
