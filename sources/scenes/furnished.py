@@ -108,6 +108,9 @@ def furnish_scene(
         if isinstance(found, str):
             fault = found
             continue
+        if template.kind == "garden" and len(found.assets) < _GARDEN_THINGS:
+            fault = "few_things"
+            continue
         seen_as: View = view
         if view == "near":
             found.surface = _laden(found)
@@ -242,11 +245,12 @@ def _seen(
     """What a camera sees, numbered from 1, with its forecast. What it does not see, or little of, is left out, unless
     it carries what is.
 
-    Args:
-        whole: least share of an object inside the frame.
-
     So names and relations never count an object that the viewer does not see.
+
+    Args:
+        clearly: whether small things must be seen clearly (`_SMALL`).
     """
+    least = _LEAST * resolution[0] * resolution[1]
     gone: set[int] = set()
     while True:
         ids = [id for id in found.assets if id not in gone]

@@ -16,7 +16,7 @@ from spatialdata_builder.sources.scenes.loose import Mesh
 
 @cache
 def furniture(variants: int = 2) -> Furniture:
-    assets = catalog(variants)
+    assets = catalog(variants, furnishings=True)
     found: dict[str, AssetSupports] = {}
     for asset in assets:
         found[asset.uid] = AssetSupports.of(asset.category, asset.size_m, find_supports(*mesh_of(asset)))

@@ -74,6 +74,25 @@ def test_a_terrace_carries_the_objects_of_its_template_and_lies_on_flat_ground()
         assert np.hypot(garden.terrace.width, garden.terrace.depth) / 2 < garden.pads[0][2]
 
 
+def test_seats_at_the_edge_face_the_camera():
+    faced = 0
+    for scene in gardens():
+        eye = matrix4(scene.camera.world_from_camera)[:2, 3]
+        for placed in scene.objects:
+            if placed.asset.category == "bench" and placed.asset.front_deg is not None:
+                place = scene.placements[placed.id]
+                angle = np.deg2rad(place.yaw_deg + placed.asset.front_deg)
+                toward = (eye - (place.x, place.y)) / np.hypot(*(eye - (place.x, place.y)))
+                assert np.array([np.cos(angle), np.sin(angle)]) @ toward > -0.35  # not its back
+                faced += 1
+    assert faced >= 3
+
+
+def test_a_view_of_a_garden_is_not_empty():
+    assert all(len(scene.objects) >= 3 for scene in gardens())
+    assert np.mean([len(scene.objects) for scene in gardens()]) >= 5
+
+
 @pytest.mark.parametrize("kind", ["translate", "camera", "insert"])
 def test_edits_stay_on_flat_ground_and_the_camera_before_the_border(kind):
     found = 0
