@@ -18,7 +18,9 @@ def bed(rng: Rng) -> Model:
     color = rng.pick(_CLOTHS)
     foot, side, mattress = 0.16, rng.between(0.1, 0.14), rng.between(0.16, 0.22)
     deck, head = foot + side - 0.05, rng.between(0.85, 1.05)
-    frame = [box(0.05, 0.05, foot + 0.01, 0.004).moved(x=sx * (width / 2 - 0.03), y=-length / 2 + 0.05) for sx in (-1, 1)]
+    frame = [
+        box(0.05, 0.05, foot + 0.01, 0.004).moved(x=sx * (width / 2 - 0.03), y=-length / 2 + 0.05) for sx in (-1, 1)
+    ]
     frame += [box(0.03, length - 0.06, side, 0.006).moved(x=sx * (width / 2 - 0.015), z=foot) for sx in (-1, 1)]
     frame.append(box(width, 0.03, side, 0.006).moved(y=-length / 2 + 0.03, z=foot))
     frame.append(box(width - 0.05, length - 0.08, 0.03, 0.002).moved(z=deck - 0.03))
@@ -58,7 +60,10 @@ def bench(rng: Rng) -> Model:
     posts += [box(thick, thick, back, 0.005).moved(x=sx * x, y=y) for sx in (-1, 1)]
     rails = [box(0.03, depth - 0.02, 0.06, 0.004).moved(x=sx * x, z=seat - 0.08) for sx in (-1, 1)]
     slats = [box(width, 0.085, 0.022, 0.005).moved(y=-depth / 2 + 0.045 + 0.088 * k, z=seat - 0.022) for k in range(4)]
-    backs = [box(width, 0.02, 0.08, 0.005).moved(y=y - thick / 2 - 0.008, z=z) for z in np.linspace(seat + 0.12, back - 0.09, 3)]
+    backs = [
+        box(width, 0.02, 0.08, 0.005).moved(y=y - thick / 2 - 0.008, z=z)
+        for z in np.linspace(seat + 0.12, back - 0.09, 3)
+    ]
     return Model([Part(join([*posts, *rails, *slats, *backs]).textured(GRAIN), wood)], color, FRONT)
 
 
@@ -125,7 +130,9 @@ def coffee_table(rng: Rng) -> Model:
     width, depth = rng.between(0.8, 1.15), rng.between(0.45, 0.6)
     top = box(width, depth, thick, 0.006).moved(z=height - thick)
     if style == "boards":
-        sides = [box(thick, depth - 0.02, height - thick + 0.001, 0.004).moved(x=sx * (width / 2 - 0.06)) for sx in (-1, 1)]
+        sides = [
+            box(thick, depth - 0.02, height - thick + 0.001, 0.004).moved(x=sx * (width / 2 - 0.06)) for sx in (-1, 1)
+        ]
         low = box(width - 0.13, depth - 0.06, 0.018, 0.003).moved(z=0.12)
         return Model([Part(join([top, *sides, low]).textured(GRAIN), material)], color)
     foot = rng.between(0.04, 0.055)
@@ -156,9 +163,10 @@ def _pillow(width: float, depth: float, thick: float) -> Mesh:
     def sewn(points: Floats) -> Floats:
         flat, radius = points[:, :2], np.linalg.norm(points[:, :2], axis=1, keepdims=True)
         outline = np.maximum(np.sum(np.abs(flat) ** 5, axis=1, keepdims=True) ** 0.2, 1e-9)
-        # From a circle to a square with round corners; thinner toward its edge.
+        # Round in the middle, a square with round corners at the edge, and thinner there.
+        square = 1 + (radius / outline - 1) * radius**2
         rise = np.sign(points[:, 2:]) * np.abs(points[:, 2:]) * (0.45 + 0.55 * np.abs(points[:, 2:]))
-        return np.concatenate([flat * radius / outline, rise], axis=1)
+        return np.concatenate([flat * square, rise], axis=1)
 
     ball = sphere(1.0, 32).moved(z=-1.0)
     mesh = Mesh(ball.vertices, ball.normals, ball.uv, ball.faces).warped(sewn).scaled(width / 2, depth / 2, thick / 1.7)
@@ -171,7 +179,9 @@ def orange(rng: Rng) -> Model:
     radius = rng.between(0.034, 0.042)
     peel = rng.pattern("speckle", rng.shade("orange"), named("orange"), roughness=0.5)
     button = sphere(radius * 0.1, 8).scaled(z=0.4).moved(z=1.9 * radius - 0.0005)
-    return Model([Part(sphere(radius).scaled(z=0.95), peel), Part(button, Material(named("dark green"), 0.7))], "orange")
+    return Model(
+        [Part(sphere(radius).scaled(z=0.95), peel), Part(button, Material(named("dark green"), 0.7))], "orange"
+    )
 
 
 def plate(rng: Rng) -> Model:
