@@ -24,7 +24,7 @@ from .template import Template, Templates, builtin_templates
 
 _TEMPLATES: Final = 2
 """Templates that are tried for one scene."""
-_NEAR_IN_GARDEN: Final = 0.35
+_NEAR_IN_GARDEN: Final = 0.3
 """Fraction of the scenes in gardens that are seen near what stands on the focus of the template."""
 
 
