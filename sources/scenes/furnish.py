@@ -23,7 +23,7 @@ from .template import Item, Role, Template
 
 _MODELS: Final = 4
 """Models that are tried for one object."""
-_NEAR_COUNT: Final = (3, 8)
+_NEAR_COUNT: Final = (4, 8)
 """Fewest and most things that the surface of a near view should carry."""
 _NEAR_SPREAD: Final = 0.45
 """Meters around the first thing on a surface where a near view has the others: on a long table they are together."""
