@@ -161,7 +161,7 @@ class _Furnisher:
         work = self.arrangement
         match item.place:
             case "against wall" | "at the edge":
-                return floor.against_wall(work, asset)
+                return floor.against_wall(work, asset, behind=item.place == "at the edge")
             case "in a corner":
                 return floor.in_corner(work, asset, others[0] if others else 0)
             case "in the middle":
