@@ -28,7 +28,7 @@ UIDS = [f"procedural-{kind}-{number:04d}" for kind in KINDS for number in (0, 5)
 
 
 def build(kind: str, number: int) -> Model:
-    return (KINDS | FURNISHINGS)[kind](Rng(int.from_bytes(kind.encode(), "big"), number))
+    return {**KINDS, **FURNISHINGS}[kind](Rng(int.from_bytes(kind.encode(), "big"), number))
 
 
 def volume(mesh: Mesh) -> float:
