@@ -18,20 +18,23 @@ from ..assets.identity import Description, describe, identify
 from ..assets.shape import fit, rotational_symmetry
 from ..assets.surface_samples import SAMPLES, Surface, barycentric_samples
 from .glb import encode_glb, file_points, write_once
-from .kinds import KINDS
+from .kinds import FURNISHINGS, KINDS
 from .model import Model, Rng
 from .shapes import Floats, join
 
-__all__ = ["KINDS", "catalog", "write_glb"]
+__all__ = ["FURNISHINGS", "KINDS", "catalog", "write_glb"]
 
 MAX_VARIANTS: Final = 1000
 _UID: Final = re.compile(r"procedural-([a-z-]+)-(\d{4,})")
 
 
-def catalog(variants: int = 24, seed: int = 0) -> list[Asset]:
+def catalog(variants: int = 24, seed: int = 0, furnishings: bool = False) -> list[Asset]:
     """The assets of a seed, `variants` of each kind, measured from their meshes, sorted by uid.
 
     Catalogs of different seeds have no assets in common.
+
+    Args:
+        furnishings: whether to include the kinds that only furnished scenes need.
 
     Raises:
         BadInput: `variants` is not 1 to 1000, or `seed` is negative.
@@ -40,7 +43,8 @@ def catalog(variants: int = 24, seed: int = 0) -> list[Asset]:
         raise BadInput(
             f"source.variants: {variants} (seed {seed}); use 1 to {MAX_VARIANTS} variants and a seed of at least 0"
         )
-    return list(_catalog(variants, seed))
+    kinds = (*KINDS, *FURNISHINGS) if furnishings else tuple(KINDS)
+    return list(_catalog(variants, seed, kinds))
 
 
 def write_glb(uid: str, folder: Path) -> Path:
@@ -58,9 +62,9 @@ def write_glb(uid: str, folder: Path) -> Path:
 
 
 @lru_cache(maxsize=4)
-def _catalog(variants: int, seed: int) -> tuple[Asset, ...]:
+def _catalog(variants: int, seed: int, kinds: tuple[str, ...]) -> tuple[Asset, ...]:
     first = seed * MAX_VARIANTS
-    uids = sorted(f"procedural-{kind}-{number:04d}" for kind in KINDS for number in range(first, first + variants))
+    uids = sorted(f"procedural-{kind}-{number:04d}" for kind in kinds for number in range(first, first + variants))
     models = [_build(*_parse(uid)) for uid in uids]
     described = [_describe(uid, model) for uid, model in zip(uids, models, strict=True)]
     return tuple(identify([_measure(uid, model) for uid, model in zip(uids, models, strict=True)], described))
@@ -69,13 +73,14 @@ def _catalog(variants: int, seed: int) -> tuple[Asset, ...]:
 def _parse(uid: str) -> tuple[str, int]:
     """Kind and number."""
     match = _UID.fullmatch(uid)
-    if match is None or match[1] not in KINDS:
-        raise BadInput(f"no procedural asset '{uid}'; a uid is procedural-<kind>-<number>, kinds: {', '.join(KINDS)}")
+    if match is None or match[1] not in {*KINDS, *FURNISHINGS}:
+        known = ", ".join((*KINDS, *FURNISHINGS))
+        raise BadInput(f"no procedural asset '{uid}'; a uid is procedural-<kind>-<number>, kinds: {known}")
     return match[1], int(match[2])
 
 
 def _build(kind: str, number: int) -> Model:
-    return KINDS[kind](Rng(int.from_bytes(kind.encode(), "big"), number))
+    return (KINDS.get(kind) or FURNISHINGS[kind])(Rng(int.from_bytes(kind.encode(), "big"), number))
 
 
 def _symmetry(model: Model, center: Floats) -> int:

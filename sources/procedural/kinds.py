@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from . import furniture, household, plants, tableware
+from . import furnishings, furniture, household, plants, tableware
 from .model import Model, Rng
 
 KINDS: Final[Mapping[str, Callable[[Rng], Model]]] = MappingProxyType(
@@ -42,3 +42,18 @@ KINDS: Final[Mapping[str, Callable[[Rng], Model]]] = MappingProxyType(
     }
 )
 """Function that builds an object, by kind. The category is the name of the kind with spaces instead of dashes."""
+
+FURNISHINGS: Final[Mapping[str, Callable[[Rng], Model]]] = MappingProxyType(
+    {
+        "bed": furnishings.bed,
+        "bench": furnishings.bench,
+        "cabinet": furnishings.cabinet,
+        "coffee-table": furnishings.coffee_table,
+        "cushion": furnishings.cushion,
+        "nightstand": furnishings.nightstand,
+        "orange": furnishings.orange,
+        "pillow": furnishings.pillow,
+        "plate": furnishings.plate,
+    }
+)
+"""The same of kinds that only builds with furnished scenes have: catalogs for open scenes alone stay as they were."""

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ..assets.asset import Asset
 from ..assets.orientations import Orientation
+from ..scenes.kinds import needs_supports
 from ..scratch import LockedFolder
 from ..source import LIGHT, ModelFiles, Request, SceneSource, SourceOptions, Survey
 from . import catalog, write_glb
@@ -33,7 +34,7 @@ class Procedural(SceneSource[ProceduralOptions]):
         return ""
 
     def assets(self, request: Request[ProceduralOptions], survey: Survey) -> list[Asset]:
-        return catalog(request.options.variants, request.seed)
+        return catalog(request.options.variants, request.seed, needs_supports(request.scene))
 
     def orientations(self, options: ProceduralOptions) -> dict[str, Orientation]:
         return {}

@@ -29,8 +29,12 @@ _LARGE: Final = 0.75
 """Meters: an object that is longer stands parallel to a wall in a corner; a smaller one may face out of it."""
 
 
-def against_wall(work: Arrangement, asset: Asset) -> int:
-    """Back to a wall. The first object of a room stands near the middle of the back wall."""
+def against_wall(work: Arrangement, asset: Asset, behind: bool = False) -> int:
+    """Back to a wall, or to the edge of a garden. The first object stands near the middle of the back wall.
+
+    Args:
+        behind: only in the rear half, where it hides nothing.
+    """
     first = not work.found.assets
     for _ in range(SPOTS):
         wall = work.walls[0 if first else int(work.rng.choice(3, p=(0.5, 0.25, 0.25)))]
@@ -46,6 +50,8 @@ def against_wall(work: Arrangement, asset: Asset) -> int:
         if work.before_window(asset, wall, (offset - (high - low) / 2, offset + (high - low) / 2)):
             continue
         spot = normal * (distance - reach - float(work.rng.uniform(*_WALL_GAP))) + along * (offset - middle)
+        if behind and spot @ work.away < 0:
+            continue
         if found := work.add_if_free(asset, spot, yaw):
             return found
     return 0

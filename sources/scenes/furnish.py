@@ -23,12 +23,16 @@ from .template import Item, Role, Template
 
 _MODELS: Final = 4
 """Models that are tried for one object."""
-_NEAR_COUNT: Final = (3, 8)
+_NEAR_COUNT: Final = (4, 8)
 """Fewest and most things that the surface of a near view should carry."""
 _NEAR_SPREAD: Final = 0.45
 """Meters around the first thing on a surface where a near view has the others: on a long table they are together."""
 _AGAIN: Final = 0.1
 """Weight of a category that is in the scene already, for each of its objects."""
+_TWIN: Final = 0.1
+"""Weight of a second thing of one category on a surface, relative to the first one. There is no third."""
+_OTHER_COLOR: Final = 0.1
+"""Weight of a model of another color where an item wants objects of one kind."""
 _TOP_SHARE: Final = 0.85
 """A surface at least at this fraction of a model's height is its top."""
 
@@ -62,7 +66,7 @@ def furnish(
             continue
         wanted = rng.random() < item.chance
         count = int(rng.integers(item.count[0], item.count[1] + 1))
-        if near and item.of == surface and item.place == "on" and item.pose == "upright":
+        if near and item.of == surface and item.place == "on" and item.pose == "upright" and item.count[1] > 1:
             count = max(count, int(rng.integers(_NEAR_COUNT[0], _NEAR_COUNT[1] + 1)))
         if item.of and item.of not in named:
             continue
@@ -154,15 +158,16 @@ class _Furnisher:
                 return self._stack(item, count, others)
             case _:
                 placed: list[int] = []
+                beside = others if item.place == "on" and not item.same else ()
                 for _ in range(count):
-                    placed += self._one(item, placed, lambda asset: self._put(item, asset, others))
+                    placed += self._one(item, placed, lambda asset: self._put(item, asset, others), beside)
                 return placed
 
     def _put(self, item: Item, asset: Asset, others: Sequence[int]) -> int:
         work = self.arrangement
         match item.place:
-            case "against wall":
-                return floor.against_wall(work, asset)
+            case "against wall" | "at the edge":
+                return floor.against_wall(work, asset, behind=item.place == "at the edge")
             case "in a corner":
                 return floor.in_corner(work, asset, others[0] if others else 0)
             case "in the middle":
@@ -228,9 +233,11 @@ class _Furnisher:
         on = standing_on(other, index, work.found.supports)
         return sites.on(item.pose, things, on, surface, region(surface, work.found.placements[other]))
 
-    def _one(self, item: Item, placed: Sequence[int], put: Callable[[Asset], int]) -> list[int]:
-        """The id of the first model that can be put there; empty if none can."""
-        for asset in self._models(item, placed):
+    def _one(
+        self, item: Item, placed: Sequence[int], put: Callable[[Asset], int], beside: Sequence[int] = ()
+    ) -> list[int]:
+        """The id of the first model that can be put there; empty if none can. See `_models`."""
+        for asset in self._models(item, placed, beside):
             if found := put(asset):
                 self._note(asset)
                 return [found]
@@ -251,17 +258,32 @@ class _Furnisher:
             and not (item.same and placed and asset.category != found.assets[placed[0]].category)
         ]
 
-    def _models(self, item: Item, placed: Sequence[int]) -> list[Asset]:
-        """Models to try, most wanted first."""
-        able = self._able(item, placed)
+    def _models(self, item: Item, placed: Sequence[int], beside: Sequence[int] = ()) -> list[Asset]:
+        """Models to try, most wanted first.
+
+        Args:
+            beside: what stands on one of these shall not be repeated: no surface has a dozen bowls.
+        """
+        found = self.arrangement.found
+        there = Counter(
+            found.assets[id].category
+            for id, place in found.placements.items()
+            if place.standing and place.standing.object in beside
+        )
+        able = [asset for asset in self._able(item, placed) if there[asset.category] < 2]
         if not able:
             return []
         # Categories are drawn evenly, new ones first: a room is not full of lamps because the models are.
-        weights = np.array([_AGAIN ** self._categories.get(asset.category, 0) for asset in able])
+        weights = np.array(
+            [_TWIN ** there[asset.category] * _AGAIN ** self._categories.get(asset.category, 0) for asset in able]
+        )
         sizes: dict[str, int] = {}
         for asset in able:
             sizes[asset.category] = sizes.get(asset.category, 0) + 1
         weights /= [sizes[asset.category] for asset in able]
+        if item.same and placed:  # chairs around a table are mostly of one set
+            color = found.assets[placed[0]].colour
+            weights *= [1.0 if asset.colour == color else _OTHER_COLOR for asset in able]
         chosen = self._rng.choice(len(able), min(_MODELS, len(able)), replace=False, p=weights / weights.sum())
         return [able[index] for index in chosen.tolist()]
 

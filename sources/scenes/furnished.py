@@ -48,6 +48,14 @@ _SEEN: Final = 0.3
 """Objects of which less is forecast to be seen are left out."""
 _FRAMED: Final = 0.7
 """So are things on others of which less is inside the frame: half a pumpkin at its edge is no part of a picture."""
+_SEEN_TWIN: Final = 0.5
+"""The same for all but the best seen of the objects of one category: a name that fits two of them, of which one is
+nearly hidden, confuses a viewer."""
+_SMALL: Final = 0.7
+_WHOLE: Final = 0.6
+_LEAST: Final = 0.0015
+"""In near views and gardens, things whose largest side is less than `_SMALL` meters are left out as well if less of
+them is inside the frame, or they fill less of the image: nobody can tell what they are."""
 _CAMERAS: Final = 16
 """Cameras that are tried for one room."""
 _CHOICES: Final = 2
@@ -69,6 +77,10 @@ _PARTLY: Final = 0.05
 """Least share of an object that another one hides in a view with depth."""
 _NEAR_THINGS: Final = 3
 """Fewest things on the surface in a near view."""
+_AROUND: Final = 0.35
+"""Meters of the surface around the middle of the things on it that a near view shows."""
+_GARDEN_THINGS: Final = 4
+"""Fewest objects in a view of a garden: with less, it looks empty."""
 _FOCUS: Final = (0.9, 0.08)
 """Least share of the focus that is inside the frame in a view of a room, and least share of the frame that it fills."""
 _NEIGHBORS: Final = 1.2
@@ -99,6 +111,9 @@ def furnish_scene(
         found = furnish(rng, room, back, template, roles, assets, supports_of, mesh_of, near=view == "near")
         if isinstance(found, str):
             fault = found
+            continue
+        if template.kind == "garden" and len(found.assets) < _GARDEN_THINGS:
+            fault = "few_things"
             continue
         seen_as: View = view
         if view == "near":
@@ -132,7 +147,7 @@ def _seen_scene(
         orbit = _camera(rng, view, found, room, back, resolution)
         if isinstance(orbit, str):
             continue
-        kept, outlook = _seen(found, orbit, resolution)
+        kept, outlook = _seen(found, orbit, resolution, clearly=view == "near" or isinstance(room, Yard))
         if len(kept.assets) < options.objects[0]:
             continue
         objects = tuple(SceneObjectSpec(id, asset, "midground") for id, asset in kept.assets.items())
@@ -204,16 +219,14 @@ def overlaps(outlook: Mapping[int, Forecast], placements: Placements) -> bool:
 
 
 def _subject_fault(view: View, room: Room | Yard, found: Furnished, outlook: Mapping[int, Forecast], area: int) -> bool:
-    """Whether a view of a room cuts off its focus, shows it too small or, of a table, empty; or a near view shows too
-    few things."""
+    """Whether a view of a room cuts off its focus, shows it too small or, of a table, empty; or a near view or that of
+    a garden shows too few things."""
     if view == "near":
         return len(_things_on(found.surface, found.placements)) < _NEAR_THINGS
     seen = outlook.get(found.focus)
-    is_table = (
-        isinstance(room, Room)
-        and found.focus in found.supports
-        and role(found.assets[found.focus].category) == "surface"
-    )
+    if isinstance(room, Yard) and len(found.assets) < _GARDEN_THINGS:
+        return True
+    is_table = found.focus in found.supports and role(found.assets[found.focus].category) == "surface"
     if is_table and not _things_on(found.focus, found.placements):
         return True
     return seen is None or seen.in_frame < _FOCUS[0] or seen.own_px < _FOCUS[1] * area
@@ -231,12 +244,18 @@ def free_floor(scene: Scene) -> "shapely.Polygon":
     return shapely.box(-width / 2, -depth / 2, width / 2, depth / 2)
 
 
-def _seen(found: Furnished, orbit: Orbit, resolution: tuple[int, int]) -> tuple[Furnished, dict[int, Forecast]]:
+def _seen(
+    found: Furnished, orbit: Orbit, resolution: tuple[int, int], clearly: bool
+) -> tuple[Furnished, dict[int, Forecast]]:
     """What a camera sees, numbered from 1, with its forecast. What it does not see, or little of, is left out, unless
     it carries what is.
 
     So names and relations never count an object that the viewer does not see.
+
+    Args:
+        clearly: whether small things must be seen clearly (`_SMALL`).
     """
+    least = _LEAST * resolution[0] * resolution[1]
     gone: set[int] = set()
     while True:
         ids = [id for id in found.assets if id not in gone]
@@ -246,11 +265,17 @@ def _seen(found: Furnished, orbit: Orbit, resolution: tuple[int, int]) -> tuple[
         placements = {id: found.placements[id] for id in ids}
         supports = {id: found.supports[id] for id in ids if id in found.supports}
         outlook = forecast(objects, placements, orbit.pose(), resolution, supports)
-        seen = {
-            id
-            for id, look in outlook.items()
-            if look.visible * look.in_frame >= _SEEN and (placements[id].standing is None or look.in_frame >= _FRAMED)
-        }
+        seen: set[int] = set()
+        best: set[str] = set()
+        for id in sorted(ids, key=lambda id: -_share(outlook[id])):
+            look, category = outlook[id], found.assets[id].category
+            share = _SEEN_TWIN if category in best else _SEEN
+            best.add(category)
+            small = clearly and max(found.assets[id].size_m) < _SMALL
+            unclear = small and (look.in_frame < _WHOLE or look.visible * look.own_px < least)
+            cut = placements[id].standing is not None and look.in_frame < _FRAMED
+            if _share(look) >= share and not unclear and not cut:
+                seen.add(id)
         unseen = set(ids) - seen - holders(seen, placements)
         if not unseen:
             break
@@ -265,6 +290,11 @@ def _seen(found: Furnished, orbit: Orbit, resolution: tuple[int, int]) -> tuple[
         new.get(found.surface, 0),
     )
     return kept, {new[id]: outlook[id] for id in ids}
+
+
+def _share(look: Forecast) -> float:
+    """The share of an object that is seen."""
+    return look.visible * look.in_frame
 
 
 def _laden(found: Furnished) -> int:
@@ -321,7 +351,7 @@ def _camera(
     normal = WALLS[back]
     azimuth = float(np.rad2deg(np.arctan2(-normal[1], -normal[0])) + rng.uniform(-_AZIMUTH, _AZIMUTH))
     height = float(rng.uniform(*_EYE[view]))
-    points = _subject(found, view)
+    points = _subject(found, view, isinstance(room, Yard))
     target = (points.min(axis=0) + points.max(axis=0)) / 2
     fill, focal = float(rng.uniform(0.6, 0.85)), float(rng.uniform(*_FOCAL[view]))
     offset = (float(rng.uniform(-0.05, 0.05)), float(rng.uniform(-0.05, 0.04)))
@@ -339,20 +369,24 @@ def _camera(
     return "touches" if touches(found.assets, found.placements, position) else orbit
 
 
-def _subject(found: Furnished, view: View) -> F64:
-    """Points (n, 3) that the camera frames."""
+def _subject(found: Furnished, view: View, garden: bool) -> F64:
+    """Points (n, 3) that the camera frames. In gardens, what stands near the focus as a whole."""
     chosen = found.surface if view == "near" else found.focus
     on_it = _things_on(chosen, found.placements)
     focus = prism(found.assets[chosen], found.placements[chosen])
     if view == "near":
         # What stands there, and the surface around it.
         points = [prism(found.assets[id], found.placements[id]).reshape(-1, 3) for id in on_it]
-        return np.concatenate([*points, 0.5 * (focus[1] + np.concatenate(points).mean(axis=0))])
+        middle = np.concatenate(points).mean(axis=0)
+        around = 0.5 * (focus[1] - middle)
+        around *= np.minimum(1.0, _AROUND / np.maximum(np.linalg.norm(around, axis=1, keepdims=True), _AROUND))
+        return np.concatenate([*points, middle + around])
     points = [prism(found.assets[id], found.placements[id]).reshape(-1, 3) for id in (found.focus, *on_it)]
     base = found.placements[found.focus]
     for id, place in found.placements.items():
         if place.standing is None and np.hypot(place.x - base.x, place.y - base.y) < _NEIGHBORS:
-            points.append(np.array([[place.x, place.y, 0.5 * found.assets[id].size_m[2]]]))
+            middle = np.array([[place.x, place.y, 0.5 * found.assets[id].size_m[2]]])
+            points.append(prism(found.assets[id], place).reshape(-1, 3) if garden else middle)
     return np.concatenate(points)
 
 

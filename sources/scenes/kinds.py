@@ -3,8 +3,9 @@
 Invariant: a scene depends on its arguments only. A build with open scenes only draws nothing for the choice of a kind.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, Literal
 
 import numpy as np
@@ -21,7 +22,9 @@ from .sites import MeshOf
 from .spec import SceneKind, SceneOptions
 from .template import Template, Templates, builtin_templates
 
-_NEAR_IN_GARDEN: Final = 0.35
+_TEMPLATES: Final = 2
+"""Templates that are tried for one scene."""
+_NEAR_IN_GARDEN: Final = 0.3
 """Fraction of the scenes in gardens that are seen near what stands on the focus of the template."""
 
 
@@ -80,20 +83,21 @@ def compose_scene(
         case "room" | "tabletop" | "garden":
             if furniture is None:
                 raise ValueError(f"a scene of kind {kind} needs furniture")
-            template = _draw_template(rng, furniture, "garden" if kind == "garden" else "room")
-            if template is None:
-                return "no_template_fits_models"
             near = kind == "tabletop" or (kind == "garden" and bool(rng.random() < _NEAR_IN_GARDEN))
             view = "near" if near else "room"
             roles = furniture.templates.roles
             arguments = (furniture.assets, furniture.supports_of, furniture.mesh_of, needs, options, resolution)
-            return furnish_scene(rng, view, template, roles, *arguments)
+            scene: Scene | str = "no_template_fits_models"
+            for template in islice(_drawn(rng, furniture, "garden" if kind == "garden" else "room"), _TEMPLATES):
+                scene = furnish_scene(rng, view, template, roles, *arguments)
+                if isinstance(scene, Scene):
+                    break
+            return scene
 
 
-def _draw_template(rng: np.random.Generator, furniture: Furniture, kind: Literal["room", "garden"]) -> Template | None:
-    """A template of a kind whose needed items the models can play; None if there is none."""
+def _drawn(rng: np.random.Generator, furniture: Furniture, kind: Literal["room", "garden"]) -> Iterator[Template]:
+    """Templates of a kind whose needed items the models can play, in random order."""
     rooms = [template for template in furniture.templates.rooms.values() if template.kind == kind]
     for number in rng.permutation(len(rooms)).tolist():
         if not impossible(rooms[number], furniture.templates.roles, furniture.assets, furniture.supports_of):
-            return rooms[number]
-    return None
+            yield rooms[number]

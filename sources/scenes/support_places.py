@@ -30,6 +30,8 @@ _SQUARE: Final = 0.7
 """Fraction of the things without a front on a surface that stand square to it."""
 _CROWDED: Final = 2.2
 """Largest side of a thing on a surface, in radii of the surface."""
+_FROM_END: Final = 0.2
+"""Share of a surface, at each of its ends, where the first thing of a near view is not put."""
 _CHOICES: Final = 3
 """Free spots among which a thing is put where it hides least."""
 _TALL: Final = 0.16
@@ -154,10 +156,14 @@ class _Area:
         places = work.found.placements.items()
         here = [(id, place) for id, place in places if place.standing == self._standing]
         self._others = [self._outline(id, place) for id, place in here]
+        low, high = np.array(self.bounds[:2]), np.array(self.bounds[2:])
         if here:
-            x, y, spread = here[0][1].x, here[0][1].y, work.spread
-            low, high = np.maximum(self.bounds[:2], (x - spread, y - spread)), (x + spread, y + spread)
-            self.bounds = (*low.tolist(), *np.minimum(self.bounds[2:], high).tolist())
+            first = np.array([here[0][1].x, here[0][1].y])
+            low, high = np.maximum(low, first - work.spread), np.minimum(high, first + work.spread)
+        elif np.isfinite(work.spread):
+            # The others will be around the first one, so it is not at an end.
+            low, high = low + _FROM_END * (high - low), high - _FROM_END * (high - low)
+        self.bounds = (*low.tolist(), *high.tolist())
         if self._support.kind == "under":
             # Chairs that are pushed under the table, but not the table.
             floor = [self._outline(id, place) for id, place in places if place.standing is None and id != other]

@@ -31,6 +31,7 @@ PLANNED: Final = "templates.json"
 Place = Literal[
     "against wall",
     "in a corner",
+    "at the edge",
     "in the middle",
     "anywhere",
     "in front",
@@ -158,7 +159,9 @@ class Template(Options):
     def _consistent(self) -> Self:
         for item in self.items:
             if self.kind == "garden" and item.place in ("against wall", "in a corner"):
-                raise ValueError(f"place '{item.place}' is for rooms: a garden has no walls")
+                raise ValueError(f"place '{item.place}' is for rooms: a garden has no walls; use 'at the edge'")
+            if self.kind == "room" and item.place == "at the edge":
+                raise ValueError(f"place '{item.place}' is for gardens: use 'against wall'")
         earlier: set[str] = set()
         for item in self.items:
             if item.of and item.of not in earlier:

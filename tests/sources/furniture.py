@@ -16,7 +16,7 @@ from spatialdata_builder.sources.scenes.kinds import Furniture
 
 @cache
 def furniture(variants: int = 2) -> Furniture:
-    assets = {asset.uid: asset for asset in catalog(variants)}
+    assets = {asset.uid: asset for asset in catalog(variants, furnishings=True)}
     return Furniture(list(assets.values()), lambda uid: supports_of(assets[uid]))
 
 

@@ -15,7 +15,10 @@ import trimesh
 from spatialdata_builder.shards.colors import PALETTE
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Row, Sample
-from spatialdata_builder.sources.procedural import KINDS, catalog, write_glb
+from spatialdata_builder.sources.assets.carriers import AssetSupports
+from spatialdata_builder.sources.assets.mesh import read_mesh
+from spatialdata_builder.sources.assets.supports import find_supports
+from spatialdata_builder.sources.procedural import FURNISHINGS, KINDS, catalog, write_glb
 from spatialdata_builder.sources.procedural.materials import Texture, named, paint
 from spatialdata_builder.sources.procedural.model import Model, Rng
 from spatialdata_builder.sources.procedural.shapes import Mesh, box, curve, extrude, lathe, sphere, sweep, torus
@@ -27,7 +30,7 @@ VARIANTS = 16
 
 
 def build(kind: str, number: int) -> Model:
-    return KINDS[kind](Rng(int.from_bytes(kind.encode(), "big"), number))
+    return {**KINDS, **FURNISHINGS}[kind](Rng(int.from_bytes(kind.encode(), "big"), number))
 
 
 def volume(mesh: Mesh) -> float:
@@ -79,7 +82,7 @@ def test_normals_of_a_warped_mesh():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", [*KINDS, *FURNISHINGS])
 def test_every_kind_is_valid(kind: str):
     for number in range(8):
         model = build(kind, number)
@@ -114,6 +117,35 @@ def test_catalog_is_fast_complete_and_reproducible():
     crates = [asset for asset in assets if asset.category == "crate"]
     assert all(asset.supports > 0 and min(asset.opening) > 0.15 for asset in crates)
     assert all(asset.front_deg == 270 for asset in assets if asset.category in ("chair", "shelf", "television"))
+
+
+@pytest.mark.slow
+def test_furnishings_are_added_to_a_catalog_that_is_otherwise_the_same():
+    plain, furnished = catalog(2), catalog(2, furnishings=True)
+    assert not {asset.category for asset in plain} & {kind.replace("-", " ") for kind in FURNISHINGS}
+    assert [asset for asset in furnished if asset.uid in {one.uid for one in plain}] == plain
+    assert len(furnished) == 2 * len(KINDS) + 2 * len(FURNISHINGS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "heights", "surface"),
+    [
+        ("bed", (0.3, 0.6), ("top", "soft")),
+        ("bench", (0.4, 0.5), ("top", "soft")),
+        ("cabinet", (0.6, 0.95), ("top",)),
+        ("coffee-table", (0.34, 0.48), ("top",)),
+        ("nightstand", (0.4, 0.6), ("top",)),
+    ],
+)
+def test_furnishings_carry_things(tmp_path: Path, kind: str, heights: tuple[float, float], surface: tuple[str, ...]):
+    for asset in (asset for asset in catalog(4, furnishings=True) if asset.uid.startswith(f"procedural-{kind}-")):
+        found = find_supports(*read_mesh(asset, write_glb(asset.uid, tmp_path)))
+        supports = AssetSupports.of(asset.category, asset.size_m, found).supports
+        largest = max((one for one in supports if one.kind != "under"), key=lambda one: one.shape().area)
+        assert largest.kind in surface
+        assert heights[0] <= largest.z <= heights[1]
+        assert largest.radius > 0.13
 
 
 @pytest.mark.slow

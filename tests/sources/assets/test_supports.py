@@ -321,7 +321,7 @@ def check_contact(gaps: dict[str, np.ndarray]) -> None:
 
 @pytest.mark.slow
 def test_contact_on_procedural_models(tmp_path: Path):
-    gaps = contact(read_mesh(asset, write_glb(asset.uid, tmp_path)) for asset in catalog(3))
+    gaps = contact(read_mesh(asset, write_glb(asset.uid, tmp_path)) for asset in catalog(3, furnishings=True))
     assert {"top", "shelf", "inside"} <= gaps.keys()
     check_contact(gaps)
 

@@ -1,5 +1,6 @@
 """Furnished rooms: what stands where, and what the camera sees, recomputed from the placements."""
 
+from collections import Counter
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
@@ -153,6 +154,50 @@ def test_a_near_view_shows_some_things_on_a_surface():
         if isinstance(one, Scene):
             most = max(len(riders(id, one.placements)) for id in one.placements)
             assert most >= 3
+
+
+def test_a_surface_does_not_repeat_things():
+    """At most two things of one category beside each other, and seldom two, but for books in a stack or fruit."""
+    surfaces = repeated = 0
+    for one in scenes():
+        there: dict[tuple[int, int], Counter[str]] = {}
+        for id, place in one.placements.items():
+            if place.standing and place.standing.kind == "top":
+                key = (place.standing.object, place.standing.support)
+                there.setdefault(key, Counter())[one.asset(id).category] += 1
+        for counts in there.values():
+            surfaces += sum(counts.values()) >= 3
+            repeated += max(counts.values()) > 1
+            assert max(counts.values()) <= 2
+    assert repeated < 0.3 * surfaces
+
+
+def test_things_of_one_name_are_both_seen_well():
+    """All but the best seen of one category; the forecast counts what is outside the frame as not seen."""
+    pairs = 0
+    for one in scenes():
+        seen = forecast(one.objects, one.placements, one.camera, SIZE, one.supports)
+        carriers = carrying(one.placements)
+        shares: dict[str, list[float]] = {}
+        for placed in one.objects:
+            if placed.id not in carriers:
+                share = seen[placed.id].visible * seen[placed.id].in_frame
+                shares.setdefault(placed.asset.category, []).append(share)
+        for alike in shares.values():
+            pairs += len(alike) > 1
+            assert all(share >= 0.5 for share in sorted(alike)[:-1])
+    assert pairs >= 5
+
+
+def test_a_near_view_shows_small_things_clearly():
+    for seed in range(24):
+        one = scene("tabletop", seed)
+        if isinstance(one, Scene):
+            seen = forecast(one.objects, one.placements, one.camera, SIZE, one.supports)
+            for placed in one.objects:
+                if placed.id not in carrying(one.placements) and max(placed.asset.size_m) < 0.7:
+                    assert seen[placed.id].in_frame >= 0.6
+                    assert seen[placed.id].own_px * seen[placed.id].visible >= 0.0015 * SIZE[0] * SIZE[1]
 
 
 def test_rooms_of_models_without_supports():

@@ -9,12 +9,16 @@ import shapely
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.geometry import matrix4
 from spatialdata_builder.sources.edits.proposals import generator, propose
+from spatialdata_builder.sources.scenes.arrangement import Furnished
 from spatialdata_builder.sources.scenes.footprints import footprint
+from spatialdata_builder.sources.scenes.furnish import furnish
 from spatialdata_builder.sources.scenes.kinds import compose_scene
 from spatialdata_builder.sources.scenes.layout import Scene
 from spatialdata_builder.sources.scenes.needs import SceneNeeds
+from spatialdata_builder.sources.scenes.room import WALLS
 from spatialdata_builder.sources.scenes.spec import SceneOptions, SceneSpec
-from spatialdata_builder.sources.scenes.template import read_templates
+from spatialdata_builder.sources.scenes.template import Template, builtin_templates, read_templates
+from spatialdata_builder.sources.scenes.yard import sample_yard
 from tests.sources.furniture import furniture
 
 pytestmark = pytest.mark.slow
@@ -74,6 +78,25 @@ def test_a_terrace_carries_the_objects_of_its_template_and_lies_on_flat_ground()
         assert np.hypot(garden.terrace.width, garden.terrace.depth) / 2 < garden.pads[0][2]
 
 
+def test_seats_at_the_edge_face_the_camera():
+    faced = 0
+    for scene in gardens():
+        eye = matrix4(scene.camera.world_from_camera)[:2, 3]
+        for placed in scene.objects:
+            if placed.asset.category == "bench" and placed.asset.front_deg is not None:
+                place = scene.placements[placed.id]
+                angle = np.deg2rad(place.yaw_deg + placed.asset.front_deg)
+                toward = (eye - (place.x, place.y)) / np.hypot(*(eye - (place.x, place.y)))
+                assert np.array([np.cos(angle), np.sin(angle)]) @ toward > -0.35  # not its back
+                faced += 1
+    assert faced >= 3
+
+
+def test_a_view_of_a_garden_is_not_empty():
+    assert all(len(scene.objects) >= 3 for scene in gardens())
+    assert np.mean([len(scene.objects) for scene in gardens()]) >= 5
+
+
 @pytest.mark.parametrize("kind", ["translate", "camera", "insert"])
 def test_edits_stay_on_flat_ground_and_the_camera_before_the_border(kind):
     found = 0
@@ -101,6 +124,30 @@ def test_edits_stay_on_flat_ground_and_the_camera_before_the_border(kind):
 def test_equal_seeds_give_equal_gardens():
     first, second = (propose([], "translate", OPTIONS, (256, 256), 5, attempt, furniture()) for attempt in (0, 0))
     assert first == second
+
+
+def test_what_stands_at_the_edge_is_in_the_rear_half_and_near_an_edge():
+    items = [
+        {"name": "a", "role": "garden table", "place": "in the middle", "needed": True},
+        {"role": "garden plant", "place": "at the edge", "count": (3, 3)},
+    ]
+    size = ((3, 4), (3, 4), (2.6, 2.8))
+    template = Template.model_validate({"kind": "garden", "size": size, "focus": "a", "items": items})
+    placed = 0
+    for seed in range(12):
+        rng = generator(seed, 5)
+        yard, back = sample_yard(rng, template)
+        models = furniture()
+        found = furnish(rng, yard, back, template, builtin_templates().roles, models.assets, models.supports_of)
+        assert isinstance(found, Furnished)
+        half, away = np.array(yard.size[:2]) / 2, np.array(WALLS[back])
+        for identity in sorted(found.assets)[1:]:
+            place = found.placements[identity]
+            assert np.array([place.x, place.y]) @ away >= 0
+            gaps = half - np.abs(footprint(found.assets[identity], place)).max(axis=0)
+            assert 0 <= gaps.min() < 0.05
+            placed += 1
+    assert placed >= 24
 
 
 def test_a_garden_has_no_walls(tmp_path):

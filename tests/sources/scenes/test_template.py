@@ -56,6 +56,7 @@ def test_the_own_templates_are_valid():
         (GOOD + "  - {role: toy, place: anywhere, pose: floating}\n", ("items.1.pose", "leaning")),
         (GOOD.replace("against wall", "on the moon"), ("items.0.place", "against wall")),
         (GOOD.replace("kind: room", "kind: cave"), ("kind",)),
+        (GOOD.replace("against wall", "at the edge"), ("at the edge", "against wall")),
         (GOOD.replace("focus: a", "focus: a\nsurface: b"), ("surface 'b'",)),
         (GOOD + "  - {role: chair, place: [\n", ("line 7",)),
         (GOOD.replace("[[3, 5], [3", "[[5, 3], [3"), ("size",)),
