@@ -11,7 +11,7 @@ from ..shards.colors import Floats
 from ..shards.schema import PairFacts, SceneObject, SupportRef
 from .phrases import bare, definite
 from .relations import Layout, Relation, StateName, present
-from .supports import at, riders, support_of, supports_known
+from .supports import at, carried_along, riders, support_of, supports_known
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,7 @@ class Case:
     @cached_property
     def riders(self) -> tuple[int, ...]:
         """Ids of what stands on, in or under the edited objects in the source; empty if this is unknown."""
-        if not self.supported:
-            return ()
-        edited = self.facts.edit.edited
-        return tuple(
-            dict.fromkeys(id for one in edited for id in riders(self.facts, one, "source") if id not in edited)
-        )
+        return tuple(carried_along(self.facts)) if self.supported else ()
 
     @cached_property
     def start(self) -> Standing | None:
@@ -117,20 +112,21 @@ class Case:
         return self.noun_of(self.edited)
 
     @cached_property
-    def before(self) -> list[Relation]:
+    def source_relations(self) -> list[Relation]:
         """Relations of the edited object to the objects of `names` in the source."""
         return self.source_layout.relations(self.edited.id, list(self.names))
 
     @cached_property
-    def after(self) -> list[Relation]:
+    def target_relations(self) -> list[Relation]:
         """The same in the target."""
         return self.target_layout.relations(self.edited.id, list(self.names))
 
     @cached_property
-    def reached(self) -> list[Relation]:
+    def new_relations(self) -> list[Relation]:
         """The relations in the target that describe where the object ends: near objects, and not true of the source,
         even without a margin."""
-        return [one for one in self.after if self.target_layout.near(one) and not self.source_layout.suggests(one)]
+        source, target = self.source_layout, self.target_layout
+        return [one for one in self.target_relations if target.near(one) and not source.suggests(one)]
 
     @cached_property
     def source_layout(self) -> Layout:

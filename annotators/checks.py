@@ -24,6 +24,7 @@ from .edits.kind import Fault
 from .edits.registry import kind_of
 from .measure import Images, SizeMismatch, carried_error, hull_fill, outside_projection, speckle
 from .relations import Layout, StateName, box_share
+from .supports import carried_along
 from .verdict.colors import caption_clause
 from .verdict.instruction import Checked, OnContradiction, check_instruction
 
@@ -294,12 +295,5 @@ def edit_error(facts: PairFacts) -> float:
 
 def carried(facts: PairFacts) -> list[tuple[SceneObject, SceneObject]]:
     """What stands on an edited object, on what stands on that, and so on, each with the object on which it stands."""
-    found: list[tuple[SceneObject, SceneObject]] = []
-    left = [one for one in facts.objects if one.id in facts.edit.edited]
-    while left:
-        below = left.pop()
-        others = (one for one in facts.objects if one.id not in facts.edit.edited)
-        on_it = [one for one in others if one.source_support.object == below.id]
-        found += [(one, below) for one in on_it]
-        left += on_it
-    return found
+    things = {one.id: one for one in facts.objects}
+    return [(things[id], things[things[id].source_support.object]) for id in carried_along(facts)]

@@ -18,7 +18,7 @@ from .relations import viewer_axes
 
 STRAIGHT: Final = 2.5
 """Only one direction is stated if the move along it is at least this many times the move across it, else both."""
-LEAST_PX: Final = 0.03
+LEAST_SHIFT: Final = 0.03
 """Share of the image's width or height by which a box center must move for a direction in the image to be stated."""
 OUTER: Final = 0.34
 INNER: Final = 0.08
@@ -35,7 +35,7 @@ class Motion:
     """Directions: `to the left`, `towards the camera`, ..."""
     parts: list[str] = field(default_factory=list[str])
     """Distances along both directions of an oblique move: `about 30 cm to the left and about 20 cm towards ...`."""
-    metres: float = 0.0
+    meters: float = 0.0
     """Distance along the floor; 0 if unknown."""
     magnitude: str = ""
     """The distance in widths of the object, or in meters."""
@@ -134,8 +134,8 @@ def breadth_along(thing: SceneObject, direction: F64) -> float:
 def _in_image(case: Case) -> list[str]:
     """Directions in which the box center moves in the image, for pairs without poses."""
     u, v = (float(share) for share in _shift(case.edited) / (case.width, case.height))
-    across = "" if abs(u) < LEAST_PX else "right" if u > 0 else "left"
-    along = "" if abs(v) < LEAST_PX else "bottom" if v > 0 else "top"
+    across = "" if abs(u) < LEAST_SHIFT else "right" if u > 0 else "left"
+    along = "" if abs(v) < LEAST_SHIFT else "bottom" if v > 0 else "top"
     if across and (not along or abs(u) > STRAIGHT * abs(v)):
         return [f"to the {across}", f"towards the {across} of the image", f"to the {across} in the image"]
     if along and (not across or abs(v) > STRAIGHT * abs(u)):

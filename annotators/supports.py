@@ -42,6 +42,12 @@ def riders(facts: PairFacts, id: int, state: StateName) -> list[int]:
     return [one.id for one in facts.objects if one.id in found and one.id != id]
 
 
+def carried_along(facts: PairFacts) -> list[int]:
+    """Ids of what stands on, in or under the edited objects in the source, without these objects themselves."""
+    edited = facts.edit.edited
+    return list(dict.fromkeys(id for one in edited for id in riders(facts, one, "source") if id not in edited))
+
+
 def manner(support: SupportRef) -> Manner:
     """How something stands. `support.kind` is not empty."""
     return "in" if support.kind == "inside" else "under" if support.kind == "under" else "on"

@@ -2,11 +2,9 @@
 
     python benchmarks/edits.py [--kinds room,tabletop] [--edits translate,insert] [--count 100] [--assets FOLDER]
 
-Nothing is rendered. A yield is the share of first proposals that are valid in the forecast. `--folder` keeps the plan
-with the supports of the models, for the next run.
+Nothing is rendered. A yield is the share of first proposals that are valid in the forecast.
 """
 
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -16,21 +14,15 @@ from typing import cast
 
 import click
 import shapely
+from planned import KINDS, Build, settings_of
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from spatialdata_builder.pipeline.config import load_config
-from spatialdata_builder.pipeline.planning.samples import plan_build
-from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.shards.schema import EditKind
-from spatialdata_builder.sources.assets.table import AssetTable
 from spatialdata_builder.sources.edits.furnished_destinations import sort_of
 from spatialdata_builder.sources.edits.proposals import Rejection, propose
 from spatialdata_builder.sources.scenes.footprints import footprint
-from spatialdata_builder.sources.scenes.kinds import Furniture
 from spatialdata_builder.sources.scenes.relations import at_walls, is_between
-from spatialdata_builder.sources.scenes.spec import SceneKind, SceneOptions, SceneSpec, State
-from spatialdata_builder.sources.scenes.standing import riders
-from spatialdata_builder.sources.scenes.template import builtin_templates
+from spatialdata_builder.sources.scenes.spec import SceneSpec, State
+from spatialdata_builder.sources.scenes.standing import MODEL, riders
 
 
 def reached(spec: SceneSpec) -> set[str]:
@@ -42,7 +34,9 @@ def reached(spec: SceneSpec) -> set[str]:
     old = before.standing if before.present else None
     found: set[str] = set()
     if after.standing and (not before.present or after.standing != old):
-        found.add(sort_of(after.standing, spec.asset(after.standing.object), spec.target.placements))
+        on = after.standing
+        in_model = on.object == MODEL
+        found.add("on" if in_model else sort_of(on, spec.asset(on.object), spec.target.placements))
         if old:
             found.add("from surface to surface")
     if old and after.standing is None:
@@ -79,37 +73,27 @@ def _pairs(spec: SceneSpec, state: State) -> set[tuple[int, int]]:
     return {pair for pair in combinations(sorted(level.keys() - {own}), 2) if is_between(level, own, *pair)}
 
 
-def planned(assets: str, folder: Path) -> AssetTable:
-    """The models of a build with furnished scenes: those of a folder in Objaverse's layout, or procedural ones."""
-    source = ["source.kind=objaverse", f"source.root={assets}"] if assets else ["source.variants=6"]
-    splits = "shard.splits={train: 1, val: 0, test: 0}"
-    config = load_config(None, [*source, splits, "scene.kinds={room: 1}", "engine.kind=inline", "samples=1"])
-    plan_build(config, LayerStore(str(folder)), click.echo, quiet=True)
-    return AssetTable.read(f"{folder}/plan/assets.parquet")
-
-
 @click.command(help=__doc__)
-@click.option("--kinds", default="room,tabletop", show_default=True)
+@click.option("--kinds", default="room,tabletop,garden,environment", show_default=True)
 @click.option("--edits", default="translate,rotate,scale,remove,insert,swap,camera", show_default=True)
 @click.option("--count", default=100, show_default=True, help="scenes of each kind for each edit")
 @click.option("--first", default=0, show_default=True, help="the first seed")
 @click.option("--assets", default="", help="a folder in Objaverse's layout; default: procedural models")
-@click.option("--folder", default="", help="where the plan is kept; default: a temporary folder")
-def main(kinds: str, edits: str, count: int, first: int, assets: str, folder: str) -> None:
+@click.option("--plan", default="", help="folder where the plan is kept for the next run; default: a temporary one")
+def main(kinds: str, edits: str, count: int, first: int, assets: str, plan: str) -> None:
     """Propose and count."""
     with tempfile.TemporaryDirectory() as scratch:
-        table = planned(assets, Path(folder or scratch))
-        for kind in kinds.split(","):
+        build = Build.planned([*settings_of(assets), "render.resolution=256"], Path(plan or scratch))
+        for kind in (kind for kind in KINDS if kind in kinds.split(",")):
             for edit in edits.split(","):
                 relations: Counter[str] = Counter()
                 faults: Counter[str] = Counter()
                 spent = 0.0
                 for seed in range(first, first + count):
-                    pieces = table.of_categories("train", seed, 0, builtin_templates().categories)
-                    furniture = Furniture(pieces, table.supports_of)
-                    options = SceneOptions(kinds={cast(SceneKind, kind): 1.0})
+                    candidates, furniture = build.candidates(seed)
+                    settings = (build.options(kind), build.stage.render.resolution)
                     began = time.process_time()
-                    found = propose([], cast(EditKind, edit), options, (256, 256), seed, 0, furniture)
+                    found = propose(candidates, cast(EditKind, edit), *settings, seed, 0, furniture)
                     spent += time.process_time() - began
                     if isinstance(found, Rejection):
                         faults[found.reason] += 1

@@ -54,7 +54,7 @@ def read_rows(path: Path, columns: Sequence[str], meaning: str) -> Iterator[CsvR
             headers, a cell that is too long.
     """
     text = _text(path)
-    comma = ";" if ";" in text.partition("\n")[0] else ","
+    comma = separator_of(text)
     rows = csv.reader(text.splitlines(), delimiter=comma)
     header = [cell.strip().lower() for cell in next(rows, [])]
     _check_header(path, header, columns, meaning)
@@ -71,9 +71,15 @@ def read_rows(path: Path, columns: Sequence[str], meaning: str) -> Iterator[CsvR
             for name, cell in cells.items():
                 if len(cell) > _MAX_TEXT and name != columns[0]:
                     raise BadInput(f"{where}: {name} has {len(cell)} characters, at most {_MAX_TEXT}")
-            yield CsvRow(where, rows.line_num, cells, comma == ";")
+            yield CsvRow(where, rows.line_num, cells, comma != ",")
     except csv.Error as error:
         raise BadInput(f"{path}:{rows.line_num}: {error}") from None
+
+
+def separator_of(text: str) -> str:
+    """What separates the cells of a table, judged by its headers: tabs, semicolons or commas."""
+    header = text.partition("\n")[0]
+    return next((one for one in ("\t", ";") if one in header), ",")
 
 
 def plain_path(path: str) -> str:

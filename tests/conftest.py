@@ -1,6 +1,7 @@
 """Shared fixtures, and the markers of tests (tests/needs). Nothing here needs a network, a GPU or weights."""
 
 import ast
+import os
 import re
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -38,6 +39,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for name, meaning in {**NEEDS, "slow": "takes seconds even without these"}.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
+    if hasattr(config, "workerinput"):
+        # Processes share the cores, and threads of torch and BLAS that wait for others keep a core busy.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_unconfigure() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from ...shards.geometry import F64, matrix4
 from ..case import Case
 from ..claims import Claims
-from ..directions import LEAST_PX, breadth_along
+from ..directions import LEAST_SHIFT, breadth_along
 from .clause import Clause, Tolerances, number_clause, truth_clause
 from .places import Axes, axes_of_object, axes_of_viewer
 
@@ -68,7 +68,7 @@ def _in_image(claims: Claims, case: Case) -> Clause:
     if before[2] <= before[0] or after[2] <= after[0] or not set(claims.directions) <= _IN_IMAGE.keys():
         return Clause("direction", "unchecked", f"says {claimed}, which cannot be told")
     step = (after[:2] + after[2:] - before[:2] - before[2:]) / 2 / (case.width, case.height)
-    if np.abs(step).max() < LEAST_PX:
+    if np.abs(step).max() < LEAST_SHIFT:
         return Clause("direction", "unchecked", f"says {claimed}, hardly moves in the image")
     return _compare(
         step, [np.array(_IN_IMAGE[direction]) for direction in claims.directions], f"says {claimed} in the image"

@@ -35,28 +35,42 @@ def support_clauses(claims: Claims, case: Case, state: StateName) -> Iterator[Cl
     Args:
         state: the image that `claims.support` describes.
     """
-    if claims.support != "none":
-        yield from _clauses(claims, case, "support", claims.support, claims.support_object, claims.shelf, state)
-    if claims.origin != "none":
-        yield from _clauses(claims, case, "origin", claims.origin, claims.origin_object, claims.origin_shelf, "source")
+    yield from place_clauses(claims, case, state, case.edited)
     if claims.riders == "along":
         yield riders_clause(case)
 
 
+def place_clauses(claims: Claims, case: Case, state: StateName, thing: SceneObject) -> Iterator[Clause]:
+    """Judge the claimed supports of one edited object, if any."""
+    if claims.support != "none":
+        said = claims.support, claims.support_object, claims.shelf
+        yield from _clauses(claims, case, thing, "support", *said, state)
+    if claims.origin != "none":
+        said = claims.origin, claims.origin_object, claims.origin_shelf
+        yield from _clauses(claims, case, thing, "origin", *said, "source")
+
+
 def _clauses(
-    claims: Claims, case: Case, name: str, how: SupportRelation, text: str, shelf: Shelf, state: StateName
+    claims: Claims,
+    case: Case,
+    thing: SceneObject,
+    name: str,
+    how: SupportRelation,
+    text: str,
+    shelf: Shelf,
+    state: StateName,
 ) -> Iterator[Clause]:
     said = f"says {how} {f'the {shelf} shelf of ' if shelf != 'none' else ''}the {bare(text) or 'shelf'}"
     if how == "none" or not case.supported:
         yield Clause(name, "unchecked", f"{said}, what it stands on is not known")
         return
-    support = support_of(case.edited, state)
+    support = support_of(thing, state)
     noun = named(text, claims.object)
     ids = [support.object] if not noun and shelf != "none" else candidates(case, noun)
     if not ids:
         yield Clause(name, "unchecked", f"{said}, which is no known name")
         return
-    outcomes: set[Outcome] = {_judge(case, case.edited, state, how, id) for id in ids}
+    outcomes: set[Outcome] = {_judge(case, thing, state, how, id) for id in ids}
     if name == "origin" and how == "on" and support.kind == "inside" and support.object in ids:
         outcomes = {"unchecked"}  # `from the bowl` says that it leaves the bowl, not that it is on it
     outcome: Outcome = outcomes.pop() if len(outcomes) == 1 else "unchecked"
@@ -65,7 +79,7 @@ def _clauses(
     if outcome == "agrees" and name == "support" and _held_before(claims, case, ids, state):
         outcome = "unchecked"
         said += ", which it was before"
-    yield Clause(name, outcome, f"{said}, is {_actual(case, state)}")
+    yield Clause(name, outcome, f"{said}, is {_actual(case, thing, state)}")
     if shelf != "none" and outcome != "contradicted":
         found = judge_shelf(support, shelf) if support.object in ids else "unchecked"
         detail = f"says {shelf}, is number {support.shelf} of {support.shelves}"
@@ -75,7 +89,8 @@ def _clauses(
 def _held_before(claims: Claims, case: Case, ids: list[int], state: StateName) -> bool:
     """Whether a move names only a support, and the object stood there before."""
     before, after = case.edited.source_support, case.edited.target_support
-    if state == "source" or not before.kind or any(getattr(claims, one) not in ("none", [], 0) for one in _SAYS_MORE):
+    says_more = claims.edit == "swap" or any(getattr(claims, one) not in ("none", [], 0) for one in _SAYS_MORE)
+    if state == "source" or not before.kind or says_more:
         return False
     same_shelf = claims.shelf == "none" or before.shelf == after.shelf
     return same_shelf and all(_judge(case, case.edited, "source", claims.support, id) == "agrees" for id in ids)
@@ -148,8 +163,8 @@ def riders_clause(case: Case) -> Clause:
     return Clause("riders", "agrees", f"{len(case.riders)} come along")
 
 
-def _actual(case: Case, state: StateName) -> str:
-    support = support_of(case.edited, state)
+def _actual(case: Case, thing: SceneObject, state: StateName) -> str:
+    support = support_of(thing, state)
     if support.kind in ("", "floor"):
         return "on the floor" if support.kind else "not there"
     name = next((one.name for one in case.facts.objects if one.id == support.object), "")

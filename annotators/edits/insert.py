@@ -38,10 +38,10 @@ class Insert(Kind):
         if case.supported:
             return self._on_support(case, a)
         groups: list[Group] = []
-        for relation in case.reached:
+        for relation in case.new_relations:
             verbs = ("put", "place") if relation.kind == "into" else ("add", "place", "put", "insert")
             groups.append(sentences(verbs, a, where(relation, case.names)))
-        place = place_in_image(case) if all(relation.kind != "into" for relation in case.after) else []
+        place = place_in_image(case) if all(relation.kind != "into" for relation in case.target_relations) else []
         groups.append([f"{verb} {a} {words}." for verb, words in product(("Add", "Place", "Insert"), place)])
         return Wordings(groups, [_loose(a)])
 
@@ -53,7 +53,7 @@ class Insert(Kind):
         return Wordings(groups, [place, _loose(a)])
 
     def facts(self, case: Case) -> Iterator[str]:
-        yield from related("in the target image it is", case.after, case.names)
+        yield from related("in the target image it is", case.target_relations, case.names)
         for place in place_in_image(case)[:1]:
             yield f"it stands {place}"
 

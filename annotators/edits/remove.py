@@ -42,7 +42,7 @@ class Remove(Kind):
         verb = "are" if is_plural(x) else "is"
         # Avoid `the left mug that is next to the right mug`.
         same_noun = {id for id, name in case.names.items() if name.split()[-1] == x.split()[-1]}
-        for relation in case.before:
+        for relation in case.source_relations:
             if not same_noun & set(relation.others):
                 place = stands(relation, case.names)
                 groups.append([f"{start} {x} that {verb} {place}." for start in ("Remove", "Delete", "Take away")])
@@ -51,7 +51,7 @@ class Remove(Kind):
         return Wordings(groups)
 
     def facts(self, case: Case) -> Iterator[str]:
-        yield from related("in the source image it is", case.before, case.names)
+        yield from related("in the source image it is", case.source_relations, case.names)
 
     def clauses(
         self, claims: Claims, case: Case, fronts: Mapping[int, float], tolerances: Tolerances

@@ -144,7 +144,7 @@ def _riders(case: Case, id: int) -> list[str]:
 
 
 def _relations(case: Case) -> list[Relation]:
-    return [relation for relation in case.reached if relation.kind != "into"]
+    return [relation for relation in case.new_relations if relation.kind != "into"]
 
 
 def _off(start: Standing | None) -> list[str]:

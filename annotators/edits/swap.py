@@ -11,7 +11,7 @@ from ..case import Case
 from ..claims import Claims
 from ..clauses.clause import Clause, Tolerances
 from ..clauses.names import object_clause
-from ..clauses.supports import riders_clause
+from ..clauses.supports import place_clauses, riders_clause
 from ..measure import Images, pose_error
 from ..phrases import sentence
 from ..wording import Wordings
@@ -80,6 +80,9 @@ class Swap(Kind):
             return  # the relation tells which object is meant
         named = [one for one in case.edited_objects if object_clause(case, claims.object, one).outcome == "agrees"]
         others = [one for one in case.edited_objects if one not in named]
+        # Which of two objects of the same name comes first is told by its place.
+        places = [list(place_clauses(claims, case, "target", one)) for one in named or case.edited_objects]
+        yield from min(places, key=lambda clauses: [_RANK[clause.outcome] for clause in clauses])
         for text in claims.references:
             found = _best([object_clause(case, text, one) for one in others or case.edited_objects])
             yield Clause("partner", found.outcome, found.detail)
@@ -97,6 +100,9 @@ class Swap(Kind):
             return pose_error(edit, edited, about_base=False)
         opposite = edit.model_copy(update={"translation": [-value for value in edit.translation]})
         return pose_error(opposite, edited, about_base=False)
+
+
+_RANK: Final = {"agrees": 0, "unchecked": 1, "contradicted": 2}
 
 
 def _best(clauses: list[Clause]) -> Clause:

@@ -45,7 +45,7 @@ class Translate(Kind):
         if case.changes_support:
             return moved_onto(case)
         x = case.edited_name
-        after = case.reached
+        after = case.new_relations
         into = any(relation.kind == "into" for relation in after)
         verbs = ("put", "place", "move", "set") if into else ("move", "place", "put", "reposition", "relocate")
         groups = [sentences(_verbs(relation, verbs), x, where(relation, case.names)) for relation in after]
@@ -63,16 +63,16 @@ class Translate(Kind):
         return Wordings(groups, [sentences(verbs, x, move.directions), sentences(verbs, x, slight)])
 
     def facts(self, case: Case) -> Iterator[str]:
-        left = [relation for relation in case.before if relation not in case.after]
+        left = [relation for relation in case.source_relations if relation not in case.target_relations]
         yield from related("before the edit it was", left, case.names)
-        yield from related("after the edit it is", case.reached, case.names)
+        yield from related("after the edit it is", case.new_relations, case.names)
         if case.changes_support:
             return  # direction and distance along the floor would not say where it ends
         move = motion(case)
         if move.directions:
             yield f"direction of the move, as the camera sees it: {move.directions[0]}"
-        if move.metres:
-            yield f"distance of the move: {length(move.metres)} ({number(move.metres)} metres)"
+        if move.meters:
+            yield f"distance of the move: {length(move.meters)} ({number(move.meters)} metres)"
         if move.end:
             yield f"the move leads {move.end[0]}"
 
@@ -110,11 +110,11 @@ def _verbs(relation: Relation, verbs: Sequence[str]) -> Sequence[str]:
 
 def _distances(move: Motion) -> list[str]:
     """Directions with distances."""
-    if not move.directions or not move.metres:
+    if not move.directions or not move.meters:
         return []
     if move.parts:
         return move.parts
-    first, distance = move.directions[0], f"about {length(move.metres)}"
+    first, distance = move.directions[0], f"about {length(move.meters)}"
     return distinct(
         [f"{distance} {first}", f"{first} by {move.magnitude}"]
         + [f"{words}{',' if ',' in words else ''} by {distance}" for words in move.directions]

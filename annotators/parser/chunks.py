@@ -11,6 +11,8 @@ from typing import Final
 from .lexicon import ARTICLE, FILLERS, MARKERS, PICTURES
 from .verbs import AFTER_LIGHT, OPENING, PARTICIPLES
 
+_ANY_PHRASE: Final = re.compile("|".join(f"(?:{marker.pattern.pattern})" for marker in MARKERS))
+"""Matches where any phrase of the lexicon does: most words start none."""
 _AFTER_ARTICLE: Final = re.compile(r"(?<=\bthe )|(?<=\ba )|(?<=\ban )|(?<=\bits )|(?<=\btheir )")
 """Matches at a position after an article or a possessive."""
 PRONOUNS: Final = frozenset({"it", "them", "that", "this"})
@@ -70,6 +72,8 @@ def _verb(clause: str, at: int, first: bool, light: bool) -> tuple[Chunk, int] |
 def _phrase(clause: str, at: int) -> tuple[Chunk, int] | None:
     """The longest phrase of the lexicon at a position."""
     best: tuple[Chunk, int] | None = None
+    if not _ANY_PHRASE.match(clause, at):
+        return None
     for marker in MARKERS:
         match = marker.pattern.match(clause, at)
         if match and match.end() > (best[1] if best else at):

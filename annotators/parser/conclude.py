@@ -14,8 +14,21 @@ from .lexicon import ARTICLE, NOT_OBJECTS
 from .places import resolve
 from .reading import PARTNER, Reading
 
-_UNKNOWN_VERB: Final = re.compile(r"(?!the |an? )\w+(?: \w+)? (?:the|an?|its|their) ")
+_UNKNOWN_VERB: Final = re.compile(r"(?!the |an? |\w+ of )\w+(?: \w+)? (?:the|an?|its|their) ")
 
+_CAMERA: Final = re.compile(r"(?:camera|viewpoint)(?:'s)?(?: (?:angle|position|view(?:point)?|height|pose)| [^a-z]*)*")
+_NO_NAME: Final = re.compile(
+    r"\b(?:should|must|shall|would|could|will|is|are|was|were|be|been|has|have|had|do|does|did|it|they|them|i|you|we|me"
+    r"|us|he|she|when|why|how|if|because|since|although|while|though|so|than|then|there|here|not|no|only|just|also"
+    r"|too|very"
+    r"|please|now|currently|still|about|around|metres|degrees|percent|times|(?<!-)\d+(?:\.\d+)?(?!-)|gigantic|huge"
+    r"|enormous|bigger|larger|smaller|taller)$|\b(?:and|or|but|to|needs?|wants|goes|takes|looks?)$"
+    r"|\b(?:should|must|would|could|is|are|was|were|been|has|have|it|they|i|you|we|if|because|so|than|then|there|not"
+    r"|no|only"
+    r"|also|please|now|currently|about|metres|degrees|percent|times|few)\b|\band (?:the|an?|my)\b"
+    r"|(?<!\bwith)(?<!\bof)(?<!\bin)(?<!\bon)(?<!\blike)(?<!\bfor) an? |\b(?:room|space) for\b"
+)
+"""Words that no noun phrase has, or none ends with: a name with one of them was read wrongly."""
 _PLACE_IN_NAME: Final = re.compile(
     r" (?=(?:on|in|at|over|along|above|around|across) (?:the|an?|its) (?!left\b|right\b))"
 )
@@ -61,7 +74,7 @@ def conclude(reading: Reading) -> Parsed:
         return Parsed(None, tuple(reading.rest))
     described = reading.object == "one" and any(place.described or place.in_name for place in reading.places)
     plain = re.sub(r"^(?:entire|whole|full) ", "", reading.object)
-    if (not described and plain in NOT_OBJECTS) or reading.object.split(" ")[0] in ("camera", "viewpoint"):
+    if (not described and plain in NOT_OBJECTS) or _CAMERA.fullmatch(reading.object):
         return Parsed(None, (reading.object, *reading.rest))
     if "turn" in kind.claims and any(place.relation == "into" and place.ends for place in reading.places):
         return Parsed(None, ("into", *reading.rest))  # `turn the table into a bench`
@@ -120,6 +133,8 @@ def conclude(reading: Reading) -> Parsed:
         fields["turn"] = "clockwise" if fields["turn"] == "counterclockwise" else "counterclockwise"
     if "size" in kind.claims:
         fields |= _size(reading)
+    names = (fields["object"], fields.get("support_object", ""), fields.get("origin_object", ""))
+    rest += [name for name in (*names, *fields.get("references", [])) if _NO_NAME.search(name)]
     return claims_of(fields, rest)
 
 

@@ -7,7 +7,22 @@ Invariant: a phrase has one meaning. Words that also occur in names of objects (
 import re
 from typing import Final
 
-from .markers import CLOSED, EYE, IMAGE, MODAL, NOT_NAMED, NOUN, RESTING, RESTS, SEEN, SPACE, VIEWER, Marker, marker
+from .markers import (
+    CLOSED,
+    EYE,
+    IMAGE,
+    MODAL,
+    NOT_NAMED,
+    NOUN,
+    RESTING,
+    RESTS,
+    SEEN,
+    SPACE,
+    VIEWER,
+    Marker,
+    marker,
+    markers,
+)
 from .spatial import directions, parts, relations, supports
 from .text import NUMBER
 
@@ -18,15 +33,17 @@ def _words(text: str) -> frozenset[str]:
 
 def _frames() -> list[Marker]:
     return [
-        marker("viewer", rf"(?:{SEEN}) (?:the )?{VIEWER}'s (?:own )?{EYE}|(?:{SEEN}) (?:our|your|my) {EYE}"),
-        marker(
+        *markers(
             "viewer",
+            "",
+            rf"(?:{SEEN}) (?:the )?{VIEWER}'s (?:own )?{EYE}|(?:{SEEN}) (?:our|your|my) {EYE}",
             rf"(?:as )?(?:seen|viewed) (?:from|by|in) the {VIEWER}|from (?:the camera|where we stand)|in the {IMAGE}",
+            rf"(?:as|where) (?:the {VIEWER}|we|you) sees? (?:it|them)|from the viewing direction",
         ),
-        marker("viewer", rf"(?:as|where) (?:the {VIEWER}|we|you) sees? (?:it|them)|from the viewing direction"),
-        marker("own frame", rf"(?:{SEEN}) (?:{NOUN}'s|its|their) (?:own )?{EYE}"),
-        marker(
+        *markers(
             "own frame",
+            "",
+            rf"(?:{SEEN}) (?:{NOUN}'s|its|their) (?:own )?{EYE}",
             rf"(?:as )?(?:seen|viewed) (?:from|by) {NOUN} (?:itself|themselves)|in (?:its|their) own frame",
         ),
     ]
@@ -54,44 +71,38 @@ def _turns() -> list[Marker]:
             r"(?: (?:direction|sense|manner|fashion|motion|turn|rotation(?: of(?= \d))?))?",
             "{1}",
         ),
-        marker(
+        *markers(
             "view",
+            "{1} {2} {3}",
             rf"(?:to |(?:so|until) (?:that )?(?:we|you)(?: are|'re)? (?:can )?)?(?:{shown}) (?:us )?"
             rf"(?:its|their|the|his|her) (?:own )?(?:{side})(?: view)?",
-            "{1} {2} {3}",
-        ),
-        marker(
-            "view",
             rf"(?:until|so that|so|with)? ?(?:its|their|the) (?:own )?(?:{side}) "
             rf"(?:(?:is |are )?{faces}|is (?:visible|in view|seen|shown)|(?:can|may) be seen|comes into view)",
-            "{1} {2} {3}",
+            rf"{beheld} from (?:its|their|the) (?:own )?(?:{side})",
+            rf"from (?:its|their) (?:own )?(?:{side})",
         ),
-        marker("view", rf"(?:so (?:that )?(?:it|they) )?(?:to )?(?:{faces})", "front"),
-        marker(
+        *markers("view", "front", rf"(?:so (?:that )?(?:it|they) )?(?:to )?(?:{faces})"),
+        *markers(
             "view",
-            rf"(?:so (?:that )?(?:it|they) )?(?:to )?(?:is |are )?{away}",
             "rear",
+            rf"(?:so (?:that )?(?:it|they) )?(?:to )?(?:is |are )?{away}",
+            rf"(?:with )?(?:its|their|his|her) back (?:turned )?(?:to|towards|on) {us}",
+            rf"{beheld} from behind",
         ),
-        marker(
+        *markers(
             "view",
+            "{1} side",
             rf"(?:so (?:that )?(?:it|they) )?(?:faces?|facing|looks?|points?|pointing)"
             rf" (?:to(?:wards)? )?(?:the )?(left|right)(?:{CLOSED}|(?: side| edge)? of the {IMAGE})",
-            "{1} side",
         ),
-        marker("view", rf"(?:with )?(?:its|their|his|her) back (?:turned )?(?:to|towards|on) {us}", "rear"),
-        marker("view", rf"{beheld} from behind", "rear"),
-        marker("view", rf"{beheld} from (?:its|their|the) (?:own )?(?:{side})", "{1} {2} {3}"),
-        marker(
+        *markers(
             "whirl",
+            "",
             r"(?:so that its [\w-]+ )?(?:points?|faces?|facing)(?: to| in)?(?= 180 degrees)",
-        ),
-        marker("whirl", r"in (?:its|their) (?:own )?place|to the side(?= so| until)|on the spot|in place|around"),
-        marker(
-            "whirl",
+            r"in (?:its|their) (?:own )?place|to the side(?= so| until)|on the spot|in place|around",
             r"face another way|facing another way",
         ),
         marker("degrees", rf"(?:(?:by|through|of|with) )?(?:an angle of )?(?:a )?(?:full )?({NUMBER}) degrees", "{1}"),
-        marker("view", rf"from (?:its|their) (?:own )?(?:{side})", "{1} {2} {3}"),
         marker("axis", r"(?:about|around|on) (?:its|their|the) (?:own )?(?:vertical )?axis"),
     ]
 
@@ -144,7 +155,7 @@ MARKERS: Final[tuple[Marker, ...]] = (
         "gone",
         r"disappears?|vanish(?:es)?|go away|(?:must|should|has to|have to|needs? to) go(?=$| ,| and| please| entirely"
         r"| altogether)|(?:should |is |are )?(?:be )?gone"
-        rf"|out of the {SPACE}|(?:should )?no longer be (?:there|seen|visible|in the {IMAGE})",
+        rf"|out of (?:the {SPACE}|here)|(?:should )?no longer be (?:there|seen|visible|in the {IMAGE})",
     ),
     marker("away", rf"away{CLOSED}"),
     marker(
@@ -184,18 +195,21 @@ FILLERS: Final = _words(
     want need us both together with the for me scene image picture more much gently carefully entire whole , - ' same
     from straight directly exactly completely entirely fully noticeably considerably significantly diagonally
     horizontally sideways quickly again should must until any whole new instead afterwards too anymore namely
-    ok okay yo hey lol thanks maybe perhaps possibly"""
+    ok okay yo hey lol thanks maybe perhaps possibly immediately neatly firmly safely softly slowly nicely
+    properly already really"""
 )
 """Words without meaning if they stand alone between phrases."""
 PICTURES: Final = _words("scene image picture")
 """Fillers that may also name an object."""
 ARTICLE: Final = re.compile(
-    r"^(?:(?:all|both) (?:of )?(?=the |my |your |these |those ))?(?:the|an?|some|another|one more|one|this|that|these"
-    r"|those|my|your|our|his|her) "
+    r"^(?:(?:all|both) (?:of )?(?=the |my |your |these |those ))?(?:the|an?|some|another|one more"
+    r"|one(?! (?:closest|nearest|farthest|furthest|next|that|which|on|in|by|with)\b)|this|that|these|those|my|your"
+    r"|our|his|her)"
+    r" (?!of )"
 )
-NEW: Final = re.compile(r"^(?:an?|some|another|one more|one|two|three|four|five|six|several) ")
+NEW: Final = re.compile(r"^(?:an?|some|another|one more|one|two|three|four|five|six|several) (?!of )")
 NO_NOUN: Final = _words(
-    """to off back forth should must shall would could might be been is are was were has have had does it its they
+    """to off out back forth should must shall would could might be been is are was were has have had does it its they
     their them we you us there here now currently still also that which who what when if because as than closer nearer
     farther further away up not or so until while forward backward towards upside ought"""
 )
@@ -207,7 +221,8 @@ NEAREST: Final = _words("nearest closest farthest furthest next")
 WHOLE_SCENE: Final = _words("objects things items layout arrangement composition scene image picture photo")
 """Words for the scene as a whole (`rearrange the objects so that the ball is on the left`)."""
 NOT_OBJECTS: Final = _words(
-    "what everything anything something nothing there one image photo scene frame all camera viewpoint view"
+    "what whatever whichever whoever everything anything something nothing there one image photo scene frame all "
+    "camera viewpoint view"
 )
 """Words that never name the edited object."""
 

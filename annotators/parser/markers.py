@@ -7,7 +7,7 @@ from typing import Final
 CLOSED: Final = (
     r"(?=$| (?:,|and|by|in|on|as|from|so|until|to|slightly|a bit|a little|at|further|then|\d[\d.]*|along|about|around"
     r"|roughly|approximately|without|when|closer|nearer|towards?|away|farther|up|down|seen|viewed|if|while|of where"
-    r"|before|than|should|must|shall|ought|needs?|has|have|is|are|was|will|would|could|gets?|becomes?)(?: |$))"
+    r"|before|than|with|should|must|shall|ought|needs?|has|have|is|are|was|will|would|could|gets?|becomes?)(?: |$))"
 )
 """What may follow a word that is not an adjective: the end, or a word that starts no noun phrase."""
 NOT_NAMED: Final = r"(?<!\bthe )(?<!\ba )(?<!\ban )(?<!\bits )(?<!\btheir )(?<!\bthis )"
@@ -21,7 +21,10 @@ SPACE: Final = r"(?:scene|image|picture|photo|frame|room|view|shot)"
 DETERMINER: Final = r"(?:the|an?|its|their|his|her|my|your|our|this|that|these|those|another|one of the|each other)"
 
 RESTS: Final = r"(?:stands?|sits?|lies?|rests?|leans?|hangs?)"
-RESTING: Final = r"(?:standing|sitting|lying|resting|leaning|hanging|located|found|situated|perched|seated|sleeping)"
+RESTING: Final = (
+    r"(?:standing|sitting|lying|resting|leaning|hanging|located|found|situated|perched|seated|sleeping)"
+    r"(?: (?:open|flat|upright|around|alone|idle|unused|abandoned|face down|upside down|sideways))?"
+)
 MODAL: Final = "should|must|shall|ought to|needs? to|has to|have to|has|is|are|gets?|to|now|will|would|could"
 
 
@@ -37,3 +40,8 @@ class Marker:
 def marker(kind: str, pattern: str, value: str = "") -> Marker:
     """A phrase given as a regular expression, which ends at the end of a word."""
     return Marker(kind, re.compile(rf"(?:{pattern})(?![\w'-])"), value)
+
+
+def markers(kind: str, value: str, *patterns: str) -> list[Marker]:
+    """Phrases of one kind and meaning."""
+    return [marker(kind, pattern, value) for pattern in patterns]

@@ -11,11 +11,13 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
+from ..claims import Claims
 from ..edits.registry import kind_of
 from . import camera
 from .chunks import chunks, trim_noun_phrase
 from .conclude import Parsed, claims_of, conclude
 from .reading import Reading, read_clause
+from .telegrams import complete
 from .text import normalize, split
 from .verbs import KIND_VERBS, LIGHT, PLACING
 
@@ -32,11 +34,12 @@ _NO_EDIT: Final = re.compile(
 """Switching a lamp on or off is no rotation. To hide something behind another object may move or remove it."""
 _STATEMENT: Final = re.compile(
     r"(?:there (?:is|are)|(?:i|we) (?:can )?see) (?:an? |some |the |one )(.+)|no (.+)"
-    r"|((?:the|that|this|my|your|our) (?:[\w-]+ ){1,6}?)(?:is misplaced|fell|rolled|slipped|is|are|was|were|sits?"
-    r"|stands?|lies?) (?:currently |now |still |just )*"
+    r"|((?:the|that|this|my|your|our) (?:[\w-]+ ){1,6}?)(?:is misplaced|fell|rolled|slipped|(?:has|have|had) been|is"
+    r"|are"
+    r"|was|were|sits?|stands?|stood|lies?) (?:currently |now |still |just |always )*"
     r"(?:left |lying |standing |sitting |placed |hidden |stored |kept |stuck )?((?:on|in|under|underneath|beneath|below"
     r"|inside|atop) .+)|((?:the|that|this|my) (?:[\w-]+ ){1,6}?)(?:is|are|looks?|seems?|feels?) (?:a bit |a little "
-    r"|way |far |much )?too \w+"
+    r"|way |far |much )?too \w+(?: (?:to|for|from|behind|near) .*)?"
 )
 """A clause about an object, before a request about `it`."""
 _ABOUT_IT: Final = re.compile(
@@ -50,6 +53,10 @@ _MEANT: Final = re.compile(
 """An edit of something that is either an object of this name, or the camera or picture itself."""
 _VIEWERS: Final = re.compile(r"\b(?:orbit|zoom|dolly|circle|viewpoint|around the scene)", re.IGNORECASE)
 """Phrases that can only mean the camera that takes the picture."""
+_KEPT_ON: Final = re.compile(
+    r"(?:but |and |while )*keep(?:ing)? (?:everything|whatever|all|the [\w -]+?)(?: that is)? (?:on|in) (?:it|top)\b"
+)
+"""What stands on the object stays there, and comes along with it."""
 _LITTLE: Final = re.compile(r"\b(?:slightly|somewhat|a (?:little|bit|touch|tad))\b(?! (?:left|right) of (?:the )?cent)")
 _FAR: Final = re.compile(r"\b(?:far|way) (?=(?:to the|over|out|away|back)\b)")
 _MUCH: Final = re.compile(r"\b(?:a lot|much) (?=(?:to the|over|away|back|larger|bigger|smaller)\b)")
@@ -86,7 +93,7 @@ def _choose_camera(object_edit: Parsed, camera_move: Parsed, text: str) -> Parse
 
 def _parse(text: str, names: Sequence[str]) -> Parsed:
     plain, red_boxes = _RED_BOX.subn("", normalize(text))
-    plain = _join_names(plain, names)
+    plain = complete(_join_names(plain, names), _OPENERS)
     far = _FAR.search(plain) or _MUCH.search(plain)
     amount = "little" if _LITTLE.search(plain) else "much" if far else ""
     plain = _FAR.sub("", plain)
@@ -101,6 +108,8 @@ def _parse(text: str, names: Sequence[str]) -> Parsed:
         return claims_of(fields, rest)
     reading = Reading()
     for clause in clauses.prohibited:
+        if _KEPT_ON.match(clause):
+            reading.values["riders"] = "along"
         reading.mentioned = reading.mentioned or _first_noun_phrase(clause)
     for clause, after in pairwise([*clauses.requested, ""]):
         stated = _STATEMENT.fullmatch(clause)
@@ -111,7 +120,16 @@ def _parse(text: str, names: Sequence[str]) -> Parsed:
             reading.rest.append(clause)
         else:
             read_clause(reading, list(chunks(clause)))
-    return replace(conclude(reading), uses_red_box=bool(red_boxes), amount=amount)
+    parsed = conclude(reading)
+    claims = parsed.claims
+    if claims and claims.edit == "translate" and not (parsed.rest or red_boxes) and claims == _moved(claims):
+        parsed = replace(parsed, rest=("where to",))
+    return replace(parsed, uses_red_box=bool(red_boxes), amount=amount)
+
+
+def _moved(claims: Claims) -> Claims:
+    """A move of the same object that does not say where to."""
+    return Claims(edit="translate", object=claims.object, riders=claims.riders, frame=claims.frame)
 
 
 def _join_names(text: str, names: Sequence[str]) -> str:

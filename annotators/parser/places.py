@@ -129,6 +129,8 @@ def resolve(places: Sequence[Place], kind: Kind, phrase: str, put: bool, goes: b
     stands = [place for place in known if place.sense == "stand"]
     if relations:
         stands = [place for place in stands if not _SPACE.fullmatch(place.references[0])]
+    if [place.relation for place in stands] == ["into", "on"] and (stands[0].ends or not kind.in_source):
+        stands = stands[:1]  # `into the cup on the desk` tells which cup
     if kind.moves_objects:
         origins += [place for place in stands if place.described]
         stands = [place for place in stands if not place.described]
@@ -138,7 +140,7 @@ def resolve(places: Sequence[Place], kind: Kind, phrase: str, put: bool, goes: b
         end, unclear = (stands[0], stands[1:]) if stands else (None, [])
     if kind.in_target and not kind.moves_objects:
         unclear, origins = [*unclear, *origins], []
-    unclear += [place for place in relations[:-1] if place.relation in ("against", "corner")]
+    unclear += relations[:-1]  # claims hold one relation
     fields: dict[str, Any] = {}
     if end and end.relation == "into" and not relations and kind.name != "swap":
         relations = [end]

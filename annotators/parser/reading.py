@@ -30,13 +30,18 @@ _OTHER_SUBJECT: Final = re.compile(r" (?:so that|so|until|where)\b")
 """What opens a clause with its own subject."""
 _PARTICLE: Final = re.compile(r"(back|forth|up|down|off|out|over|away|forward|forwards) (?:the|an?|its|one) ")
 """A particle that is separate from its verb (`pull back the chair`)."""
-_UNKNOWN_VERB: Final = re.compile(r" and (?=(?!the |an? |its |their |another |some )\w+ (?:the|an?|its|their) )")
+_UNKNOWN_VERB: Final = re.compile(
+    r" and (?=(?!the |an? |its |their |another |some )\w+ (?:the|an?|its|their|it|them)(?: |$))"
+)
 """An `and` before an unknown verb (`and fill the hole`), not before a second object."""
 _LOCATION: Final = re.compile(r"(?:on|in|by|over) (?:the|an?) [\w -]+")
 """Where an object is, by a relation that claims do not have: part of its name (`the clock hanging on the wall`)."""
 _PRONOUN_LAST: Final = re.compile(r" (?:it|they)$")
 PARTNER: Final = re.compile(r" (?:and|with) (?:the|an?|my|that|this) ")
 """What comes before the second object of a swap."""
+_PARTITIVE: Final = re.compile(r"(?:both|all|[\w-]+ of) ")
+_MUST: Final = re.compile(r"^(?:should|must|shall|needs? to|has to|have to|ought to|could) ")
+_WITH: Final = re.compile(r"(?:it|them|that|this)(?: places?)? (?=(?:with|and) )")
 _BEFORE_ARTICLE: Final = re.compile(
     r"((?:(?!(?:of|and|with|for|or|without|like|on|in|at|from|nearest|closest)\b)[\w'-]+ ){1,6}?)(?:the|my|your|this"
     r"|these|those) (?=\w)"
@@ -119,9 +124,10 @@ def read_clause(reading: Reading, chunks: list[Chunk]) -> None:
     pending: Place | None = None
     described = standing = ignored = other_subject = False
     named_at = -2
-    verb_at = next(
-        (index for index, chunk in enumerate(chunks) if chunk.kind in ("verb", "aux") and chunk.word != "now"), -1
-    )
+    verbs = [index for index, chunk in enumerate(chunks) if chunk.kind in ("verb", "aux") and chunk.word != "now"]
+    if len(verbs) > 1 and verbs[0] == 1 and chunks[1].word.endswith("ing"):
+        verbs = verbs[1:]  # `the mug standing on the desk should ...`
+    verb_at = next(iter(verbs), -1)
     if any(chunk.kind == "verb" and chunk.value == "swap" for chunk in chunks):
         reading.kind = reading.kind or "swap"
     for index, chunk in enumerate(chunks):
@@ -256,9 +262,9 @@ def _read_verb(reading: Reading, chunk: Chunk) -> None:
         reading.light = reading.light or chunk.word
         return
     reading.kind = reading.kind or kind
-    sense, factor = SIZES.get(chunk.word, SIZES.get(chunk.word.removesuffix("d"), ("", 0.0)))
-    if not sense and chunk.word.endswith("ed"):
-        sense, factor = SIZES.get(chunk.word.removesuffix("ed"), ("", 0.0))
+    word = _MUST.sub("", chunk.word)
+    forms = (word, word.removesuffix("d"), word.removesuffix("ed"))
+    sense, factor = next((SIZES[form] for form in forms if form in SIZES), ("", 0.0))
     reading.size_sense = reading.size_sense or sense
     if factor:
         reading.sizes.append(Chunk("factor", f"{max(factor, 1 / factor)}"))
@@ -271,7 +277,9 @@ def _read_words(reading: Reading, words: str, noun_phrase: str) -> bool:
         reading.rest.append(unread[1].strip())
         noun_phrase = noun_phrase[unread.end() :]
     reading.rest += [more] if more and not (more == "there" and reading.places) else []
-    if noun_phrase in PRONOUNS:
+    if reading.kind == "swap" and (partner := _WITH.match(noun_phrase)):
+        reading.object = f"{reading.object or reading.mentioned} {noun_phrase[partner.end() :]}"
+    elif noun_phrase in PRONOUNS:
         reading.object = reading.object or reading.mentioned or ("it" if noun_phrase == "it" else "")
     elif not noun_phrase or noun_phrase == reading.object:
         return False
@@ -279,7 +287,7 @@ def _read_words(reading: Reading, words: str, noun_phrase: str) -> bool:
         reading.object = noun_phrase
         phrase = re.sub(r"^(?:, )*(?:(?:please|kindly|now|over|just|only|,) )*", "", words)
         reading.new = bool(NEW.match(phrase))
-        reading.without_article = not ARTICLE.match(phrase) and not phrase.startswith(("both ", "all "))
+        reading.without_article = not (ARTICLE.match(phrase) or reading.new or _PARTITIVE.match(phrase))
         reading.signs |= {"more"} if phrase.startswith("more ") else set()
     else:
         reading.rest.append(noun_phrase)

@@ -1,6 +1,6 @@
 """Phrases about places: supports, relations to other objects, directions, and parts of the image."""
 
-from .markers import CLOSED, DETERMINER, IMAGE, NOT_NAMED, NOUN, SIDE, SPACE, VIEWER, Marker, marker
+from .markers import CLOSED, DETERMINER, IMAGE, NOT_NAMED, NOUN, SIDE, SPACE, VIEWER, Marker, marker, markers
 from .places import CONTAINER, SURFACE
 
 
@@ -40,7 +40,7 @@ def supports() -> list[Marker]:
         marker("off", rf"(?:out )?from (?:under|underneath|beneath|below){there}", "under"),
         marker("off", rf"out of{there}(?! the {SPACE}\b)|from (?:in|inside|within){there}", "into"),
         marker("from", rf"(?:up )?from(?= (?:{DETERMINER} {carrier}|{bare}))", "from"),
-        marker("to", rf"{way}to(?= (?:{DETERMINER} {carrier}|{bare}))", "to"),
+        marker("to", rf"(?<!closest )(?<!nearest )(?<!closer ){way}to(?= (?:{DETERMINER} {carrier}|{bare}))", "to"),
         marker(
             "against",
             r"(?:(?:so (?:that )?|with )?its back (?:is |stands )?)?(?:(?:up|back|flush|right|flat"
@@ -58,6 +58,7 @@ def supports() -> list[Marker]:
             rf"(?:with|and|including|plus) (?:everything|whatever|anything|all|what){carried}"
             rf"|(?:(?:along|together) )?(?:with|including) (?:the|those|these)(?! {printed}){carried}"
             r"|(?:(?:along|together) )?(?:with|and|including) (?:all )?(?:of )?its contents"
+            r"|(?:(?:along|together) )?with all (?:of )?(?:its|their|the) (?:[\w-]+ )?[\w-]+s(?: on it)?"
             r"|, (?:the |an? )?[\w-]+ (?:and all|included)"
             r"|(?:and )?everything (?:that is |which is )?on it (?:should |must |will )?(?:also )?(?:moves?|comes?"
             r"|goes?|stays?)"
@@ -67,40 +68,45 @@ def supports() -> list[Marker]:
 
 
 def relations() -> list[Marker]:
+    center = rf"(?! (?:the )?(?:{IMAGE}|centre|center)\b)"
     return [
-        marker(
+        *markers(
             "relation",
-            rf"(?:(?:to|on|at|onto) )?the (left|right){SIDE} of(?! (?:the )?(?:{IMAGE}|centre|center)\b)",
             "{1}",
+            rf"(?:(?:back|down|over) )*(?:(?:to|on|at|onto) )?the (left|right){SIDE} of{center}",
+            rf"(?<!\bthe )(left|right) of{center}",
+            rf"(?:to|on) (?:your|our|my|the {VIEWER}'s) (left|right){SIDE} of",
         ),
-        marker("relation", rf"(?<!\bthe )(left|right) of(?! (?:the )?(?:{IMAGE}|centre|center)\b)", "{1}"),
-        marker(
+        *markers(
             "relation",
-            rf"(?:to |at )?(?:the )?(?<!\bcloser )(?<!\bnearer )(?:in )?front of(?! the {SPACE}\b)",
             "front",
+            rf"(?:to |at )?(?:the )?(?<!\bcloser )(?<!\bnearer )(?:in )?front of(?! the {SPACE}\b)",
         ),
-        marker(
+        *markers(
             "relation",
-            rf"(?:right |just |directly )?behind|in back of|(?:to|at|on|in) the (?:rear|back) of(?! the {SPACE}\b)",
             "behind",
+            rf"(?:right |just |directly )?behind|in back of|(?:to|at|on|in) the (?:rear|back) of(?! the {SPACE}\b)",
         ),
-        marker(
+        *markers(
             "relation",
-            r"(?:mid|half)?way between|in the (?:gap|space|middle) between|(?:in )?between(?: the two ,)?",
             "between",
+            r"(?:mid|half)?way between|in the (?:gap|space|middle) between|(?:in )?between(?: the two ,)?",
         ),
-        marker(
+        *markers(
             "relation",
-            r"(?:right |immediately )?(?:next to|beside)|close to|near(?: to)?|alongside(?: of)?|adjacent to"
-            r"|by the side of|in the vicinity of|side by side with"
-            rf"|(?:over )?by(?= (?:the|my|your) (?!same|side|camera|viewer|{VIEWER})(?:[\w-]+ )?[\w-]+(?:$| [,.]| on "
-            r"| in ))",
             "next",
+            r"(?:right |immediately )?(?:next to|beside)|close to|near(?: to)?|alongside(?: of)?|adjacent to"
+            r"|by the side of|in the vicinity of|side by side with",
+            rf"(?:over )?by(?= (?:the|my|your) (?!same|side|camera|viewer|{VIEWER})(?:[\w-]+ )?[\w-]+(?:$| [,.]"
+            rf"| (?:on|in"
+            r"|to|onto|into|under|behind|should|must|needs?|has|ought|and|is|goes|gets)\b))",
         ),
-        marker("relation", r"into|inside(?: of)?|within", "into"),
-        marker("into", rf"(?:back |down |away )*in(?= the (?!{IMAGE}\b|middle\b))", "into"),
-        marker("own", rf"(?:to|on|at|onto) (?!the {VIEWER}'s)({NOUN})'s (?:own )?(left|right){SIDE}(?! of)", "{2} {1}"),
-        marker("itself", rf"(?:to|on|at) (?:its|their) (?:own )?(left|right){SIDE}(?! (?:side|faces|face))", "{1}"),
+        *markers("relation", "into", r"into|inside(?: of)?|within"),
+        *markers("into", "into", rf"(?:back |down |away )*in(?= the (?!{IMAGE}\b|middle\b))"),
+        *markers(
+            "own", "{2} {1}", rf"(?:to|on|at|onto) (?!the {VIEWER}'s)({NOUN})'s (?:own )?(left|right){SIDE}(?! of)"
+        ),
+        *markers("itself", "{1}", rf"(?:to|on|at) (?:its|their) (?:own )?(left|right){SIDE}(?! (?:side|faces|face))"),
     ]
 
 
@@ -108,47 +114,41 @@ def directions() -> list[Marker]:
     eye = rf"the {VIEWER}|us|you|me|the foreground|the front"
     ground = r"(?:in)?to|towards?|in"
     return [
-        marker(
+        *markers(
             "direction",
+            "{1}",
             rf"(?:over )?to the (left|right){SIDE}(?! of(?! where)){CLOSED}"
             r"(?: of where (?:it|they) (?:is|are)(?: now)?)?",
-            "{1}",
+            rf"{NOT_NAMED}(left|right){CLOSED}",
+            r"(left|right)wards?",
+            rf"towards? the (left|right|top|bottom)(?: side| edge)? of the {IMAGE}",
+            rf"towards? the (left|right){SIDE}(?! of){CLOSED}",
+            rf"(?:to|towards?) (?:your|our|my|the {VIEWER}'s) (left|right){SIDE}(?! of)",
+            rf"(up|down)(?:wards?)?(?=(?: and to the (?:left|right))? in the {IMAGE})",
+            rf"(?:(?<=left and )|(?<=right and ))(up|down)(?= in the {IMAGE})",
         ),
-        marker("direction", rf"{NOT_NAMED}(left|right){CLOSED}", "{1}"),
-        marker("direction", r"(left|right)wards?", "{1}"),
-        marker("direction", rf"towards? the (left|right|top|bottom)(?: side| edge)? of the {IMAGE}", "{1}"),
-        marker("direction", rf"towards? the (left|right){SIDE}(?! of){CLOSED}", "{1}"),
-        marker("open", rf"forwards?{CLOSED}"),
-        marker("direction", rf"to (?:your|our|my|the {VIEWER}'s) (left|right){SIDE}(?! of)", "{1}"),
-        marker("direction", rf"towards? (?:your|our|my|the {VIEWER}'s) (left|right){SIDE}(?! of)", "{1}"),
-        marker("relation", rf"(?:to|on) (?:your|our|my|the {VIEWER}'s) (left|right){SIDE} of", "{1}"),
-        marker(
+        *markers(
             "direction",
-            rf"(?:forwards? , )?(?:towards?|closer to|nearer to|nearer|closer towards) (?:{eye})(?!')",
             "towards",
+            rf"(?:forwards? , )?(?:towards?|closer to|nearer to|nearer|closer towards) (?:{eye})(?!')",
+            r"(?:closer|nearer)(?! to)",
+            rf"(?:forwards? )?(?:{ground}) the foreground",
+            rf"(?:forwards? )?(?:to|towards?) the front of the {SPACE}",
+            rf"in the direction of (?:{eye})(?!')",
         ),
-        marker("direction", r"(?:closer|nearer)(?! to)", "towards"),
-        marker("open", r"(?:closer|nearer) to|away from|towards?(?= the)"),
-        marker("direction", rf"(?:forwards? )?(?:{ground}) the foreground", "towards"),
-        marker("direction", rf"(?:forwards? )?(?:to|towards?) the front of the {SPACE}", "towards"),
-        marker("direction", rf"in the direction of (?:{eye})(?!')", "towards"),
-        marker("direction", rf"(?:farther |further |deeper |back )*(?:{ground}) the (?:background|distance)", "away"),
-        marker("direction", rf"(?:to|towards?) the (?:back|rear) of the {SPACE}", "away"),
-        marker("direction", rf"(?:(?:farther|further|deeper|back) )+in(?:to|side)? the {SPACE}", "away"),
-        marker(
-            "direction", rf"(?:to the back , )?(?:farther |further )?away(?: from (?:{eye}))?(?!')(?! from)", "away"
-        ),
-        marker(
+        *markers(
             "direction",
+            "away",
+            rf"(?:farther |further |deeper |back )*(?:{ground}) the (?:background|distance)",
+            rf"(?:to|towards?) the (?:back|rear) of the {SPACE}",
+            rf"(?:(?:farther|further|deeper|back) )+in(?:to|side)? the {SPACE}",
+            rf"(?:to the back , )?(?:farther |further )?away(?: from (?:{eye}))?(?!')(?! from)",
             rf"(?:farther|further)(?: back)?(?: from (?:{eye}))?(?! (?:to the )?(?:left|right|up|down|forward))"
             rf"|backwards?|back{CLOSED}",
-            "away",
         ),
-        marker("direction", rf"(up|down)(?:wards?)?(?=(?: and to the (?:left|right))? in the {IMAGE})", "{1}"),
-        marker("direction", rf"(?:higher|further up|farther up)(?: up)? in the {IMAGE}", "up"),
-        marker("direction", rf"(?:lower|further down|farther down)(?: down)? in the {IMAGE}", "down"),
-        marker("direction", rf"(?<=left and )(up|down)(?= in the {IMAGE})", "{1}"),
-        marker("direction", rf"(?<=right and )(up|down)(?= in the {IMAGE})", "{1}"),
+        *markers("direction", "up", rf"(?:higher|further up|farther up)(?: up)? in the {IMAGE}"),
+        *markers("direction", "down", rf"(?:lower|further down|farther down)(?: down)? in the {IMAGE}"),
+        *markers("open", "", rf"forwards?{CLOSED}", r"(?:closer|nearer) to|away from|towards?(?= the)"),
     ]
 
 
@@ -157,20 +157,20 @@ def parts() -> list[Marker]:
     bit = r"(?:side|part|corner|edge|half|third|area|region|hand side|portion)"
     row, side = r"(upper|lower|top|bottom)", r"(left|right|middle|centre|center)"
     return [
-        marker("part", rf"{to} {row}[- ]{side}(?:-hand)?(?: {bit})? of the {IMAGE}", "{1} {2}"),
-        marker("part", rf"{to} {row}[- ]{side}(?: corner| part)?(?! shel)", "{1} {2}"),
-        marker(
+        *markers(
             "part",
-            rf"{to} (?:far |extreme |very )?(left|right|upper|lower|top|bottom)(?:-hand)?(?: {bit})? of the {IMAGE}",
-            "{1}",
+            "{1} {2}",
+            rf"{to} {row}[- ]{side}(?:-hand)?(?: {bit})? of the {IMAGE}",
+            rf"{to} {row}[- ]{side}(?: corner| part)?(?! shel)",
         ),
-        marker("part", rf"{to} (?:very )?(?:centre|center|middle) of the {IMAGE}", "centre"),
-        marker(
+        *markers(
             "part",
+            "{1}",
+            rf"{to} (?:far |extreme |very )?(left|right|upper|lower|top|bottom)(?:-hand)?(?: {bit})? of the {IMAGE}",
             r"(?:to a spot |a little |slightly |a bit |somewhat )?(left|right) of (?:the )?(?:centre|center) of the "
             rf"{IMAGE}",
-            "{1}",
+            rf"(?:on|in|to) the {IMAGE}'s (left|right){SIDE}",
         ),
-        marker("part", rf"(?:on|in|to) the {IMAGE}'s (left|right){SIDE}", "{1}"),
-        marker("onside", rf"on the (left|right){SIDE}(?! of){CLOSED}", "{1}"),
+        *markers("part", "centre", rf"{to} (?:very )?(?:centre|center|middle) of the {IMAGE}"),
+        *markers("onside", "{1}", rf"on the (left|right){SIDE}(?! of){CLOSED}"),
     ]

@@ -8,10 +8,10 @@ that prohibit something (`do not rotate it`, `without moving the vase`, `not the
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
-from .requests import REQUESTS
+from .requests import INDIRECT, REQUESTS, SPELLINGS
 
 NUMBER: Final = r"(?<!\d)\d{1,9}(?:\.\d{1,9})?"
 _ONES: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -36,16 +36,17 @@ def _to_meters(meters_per_unit: float) -> Callable[[re.Match[str]], str]:
     return lambda found: f"{float(found[1]) * meters_per_unit:.6g} metres"
 
 
-_REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
-    (r"[’‘]", "'"),
+_Rewrites = tuple[tuple[str, _Replacement], ...]
+_SPELLED: Final = re.compile(r"(?<![\w'])(?:" + "|".join(map(re.escape, SPELLINGS)) + r")(?![\w'])")
+_WORDS: Final[_Rewrites] = (
     (r"[–—]", " - "),
     (r"\bi\.e\.|, that is,", " , namely ,"),
     (r"\be\.g\.", "for example"),
-    (r"\bdon't\b", "do not"),
     (r"\bi'd\b", "i would"),
     (r"\b(there|it|that|which|who|what|whatever|everything)'s\b", r"\1 is"),
     (r"\b(we|you|they)'re\b", r"\1 are"),
-    *REQUESTS,
+)
+_PHRASES: Final[_Rewrites] = (
     (r"\blet's\b|\b(?:i|we) (?:need|want|would like) you to\b|\byou should\b", ""),
     (
         r"\bthere (?:(?:should|must|shall|will) (?:now )?be|is|are) no(?: more| longer (?:an?|any))? (?!\w+ than\b)"
@@ -62,17 +63,22 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"\b(?:every|any|all) traces? of ", ""),
     (r"(?<=\w)'s (?:position|location|orientation|size and position)\b", ""),
     (r"\b(?:the )?(?:height|width|dimensions?|scale)(?: and (?:the )?(?:height|width))? of (?=the )", "the size of "),
-    (r"(?<=\d)-(?=degree)", " "),
     (r"\bsuch that\b", "so that"),
     (r"\btoward\b", "towards"),
     (r"\b(?:anti|counter)[- ]?clockwise\b", "counterclockwise"),
+)
+_AMOUNTS: Final[_Rewrites] = (
+    (r"(?<=\d)-(?=degree)", " "),
     (r"°", " degrees "),
     (r"(\d)\s*%", r"\1 percent "),
     (r"per cent", "percent"),
     (r"(?<![\w.])[-+−](?=\d)", ""),
     (rf"\b({_ANY_NUMBER_WORD})(?= {_UNIT}\b)", lambda found: str(_NUMBER_WORDS[found[1].replace("-", " ")])),
     (rf"\bfactor of ({_ANY_NUMBER_WORD})\b", lambda found: f"factor of {_NUMBER_WORDS[found[1].replace('-', ' ')]}"),
+    (rf"\b({_ANY_NUMBER_WORD}|\d) and a half\b", lambda found: f"{_NUMBER_WORDS.get(found[1], found[1])}.5"),
     # Turns, the longer phrases first.
+    (r"\b(?:a|one|1) third of a (?:full |whole |complete )?turn\b", "120 degrees"),
+    (r"(?<=of a )(?:full|whole|complete) (?=turn\b)", ""),
     (r"(?<=a )(?:revolution|rotation)\b(?! (?:of|to))", "turn"),
     (r"\b(?:three|3) eighths? of a turn\b|\b3/8 (?:of a )?turn\b", "135 degrees"),
     (r"\b(?:an|one) eighth (?:of a )?turn\b|\b1/8 (?:of a )?turn\b", "45 degrees"),
@@ -99,7 +105,6 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
         r"by \1 ",
     ),
     (rf"({NUMBER}) ?x\b", r"\1 times"),
-    (r"\b(?:one|1) and a half\b", "1.5"),
     (r"\btwice\b|(?<=\bto )double\b(?= (?:its|their|the) )", "2 times"),
     (r"\bthrice\b", "3 times"),
     (r"\b(?:two|2) thirds\b", "0.6667 times"),
@@ -111,18 +116,42 @@ _REWRITES: Final[tuple[tuple[str, _Replacement], ...]] = (
     (r"\b(?<=by )half\b", "0.5 times"),
     (r"\bin half\b", "by 0.5 times"),
     (r"\b(degree)\b", "degrees"),
+)
+_ENDS: Final[_Rewrites] = (
     # An object counted from a side (`second mug from the left`) is one noun phrase.
     (rf"\b({_ORDINAL} [\w-]+(?: [\w-]+)?) from the (left|right|front|back)\b", r"\1 from_the_\2"),
     (r"([,;:!?()\n]|\.(?!\d))", r" \1 "),
 )
-_PATTERNS: Final = tuple((re.compile(pattern), replacement) for pattern, replacement in _REWRITES)
+_COUNTED: Final = re.compile(
+    rf"\d|°|\b(?:{_ANY_NUMBER_WORD}|half|halfway|thirds?|quarters?|eighths?|fifths?|turn|revolution|rotation|degree"
+    rf"|angle"
+    r"|opposite|other way|twice|thrice|double|met(?:re|er))\b|%|-turn"
+)
+"""Words and signs of amounts."""
 
 
+def _compiled(rewrites: _Rewrites) -> tuple[tuple[re.Pattern[str], _Replacement], ...]:
+    return tuple((re.compile(pattern), replacement) for pattern, replacement in rewrites)
+
+
+_STEPS: Final = (
+    (None, _compiled(_WORDS)),
+    (INDIRECT, _compiled(REQUESTS)),
+    (None, _compiled(_PHRASES)),
+    (_COUNTED, _compiled(_AMOUNTS)),
+    (None, _compiled(_ENDS)),
+)
+"""Rewrites in order, each with a pattern without which they change nothing."""
+
+
+@lru_cache(maxsize=4096)  # names recur in all instructions of a build
 def normalize(text: str) -> str:
     """Return the text in lower case, with single spaces, separate punctuation, and one unit per kind of quantity."""
-    text = text.lower()
-    for pattern, replacement in _PATTERNS:
-        text = pattern.sub(replacement, text)
+    text = _SPELLED.sub(lambda found: SPELLINGS[found[0]], text.lower().replace("’", "'").replace("‘", "'"))
+    for needed, rewrites in _STEPS:
+        if needed is None or needed.search(text):
+            for pattern, replacement in rewrites:
+                text = pattern.sub(replacement, text)
     return " ".join(text.split())
 
 
@@ -147,19 +176,26 @@ _PROHIBITED: Final = re.compile(
     r"|(?:the|my|this|everything|all)\b[^,]{0,60}? (?:stays?|remains?|can stay)(?: (?:where|put|as|in|still|there|here"
     r"|untouched)\b.*)?$"
 )
-_PLACE: Final = r"(?:in front of|behind|beside|next to|near|between|into|inside|(?:to|on|at) the|left of|right of)\b"
+_PLACE: Final = (
+    r"(?:in front of|behind|beside|next to|near|between|into|inside|under|underneath|beneath|below|onto|(?:to|on|at"
+    r"|in) the"
+    r"|left of|right of)\b"
+)
 # `do not put it behind the lamp but in front of it` is read as `put it from behind the lamp , in front of it`.
 _CONTRAST: Final = re.compile(
     rf"^(?:please )?do not (?=\w+ )([^,]{{0,200}}?) ({_PLACE}[^,]{{0,200}}?)(?: ,)? but(?: rather)? (?={_PLACE})"
 )
 _NO_LONGER: Final = re.compile(
-    rf" (?:no longer|not) ({_PLACE}[^,]{{0,200}}?)(?: ,)? but(?: rather| instead)? "
+    rf" (?:no longer|not)(?: be)? ({_PLACE}[^,]{{0,200}}?)(?: ,)? but(?: rather| instead)? "
     rf"(?={_PLACE}|(?:to|on|at) (?:its|their)\b)"
 )
 # `, not the vase ,`, `instead of the right`, `without changing its position`: up to the next comma.
 _ASIDE: Final = re.compile(
     r"(?:(?<!\bdo)(?: ,)?(?: but| and| while)? (?!do not|never|keep |leave |only)| , (?=do not\b[^,]*,))"
     rf"{_PROHIBITION}\b[^,]*"
+    r"| ,(?: and| but| while)? (?:the|my|all|everything)\b[^,]{0,60}? (?:stays?|remains?)(?: (?:where|put|as|in|still"
+    r"|there|here"
+    r"|untouched)\b[^,]*)?$"
 )
 _FIRST: Final = re.compile(r"((?:instead of|rather than|without \w+ing)\b[^,]*) , (?=(?:the|it|they|its)\b)")
 """An aside before a clause with its own subject."""

@@ -36,7 +36,8 @@ TRADED: Final = (
 )
 """A swap, said of its objects (`have the two trade places`)."""
 LIGHT: Final = (
-    "make|let|try(?= the)|have|give|apply|take|get|grab|fetch|retrieve|lift|pick(?: up|(?=[^,;.]{1,60} up\\b))|edit"
+    "make|let|try(?= the)|have|give|apply|take(?: hold of)?|(?:get|grab)(?: (?:hold|ahold) of)?|snatch|grasp|fetch"
+    "|retrieve|lift(?: up)?|pick(?: up|(?=[^,;.]{1,60} up\\b))|edit"
     "|leave|change|adjust|alter|modify|perform|carry out"
     "|execute|do|swing|(?:show|present|display)(?! (?:us )?(?:its|their) )|set the size of|i want|i would like|i need"
 )
@@ -70,7 +71,10 @@ SIZES: Final[Mapping[str, tuple[str, float]]] = {
 }
 """The change of size that a verb (or participle, without its `d`) implies: sense, and factor, 0 if it names none."""
 _SLANG: Final[Mapping[EditKind, str]] = {
-    "remove": "ditch|lose|trash|yank",
+    "remove": "ditch|lose|trash(?! (?:can|bin)s?\\b)|yank|toss out|chuck out|bin(?= (?:the|that|this) )",
+    "translate": "yeet|bung|dump|fling|lob|sling|plunk|nestle|lug|schlep|scooch|sneak|swoosh|ship|shuffle|ease|wheel"
+    "|edge|swing(?= [^,;.]{1,40} (?:onto|into|over) )|sit(?= the )|set down|put down|put back"
+    "|(?:raise|lower)(?= (?:the|my|that|this) [^,;.]{1,40} (?:on|onto|to|off|from|into|in|under) (?:the|its|my) )",
     "insert": "spawn|there (?:should |must )?(?:be|are)(?= (?:two|three|four|several|many) )",
 }
 """Words of a kind that only the parser knows."""
@@ -89,12 +93,16 @@ def _pattern(words: str) -> re.Pattern[str]:
 
 
 def _after_object() -> Iterator[tuple[VerbKind, re.Pattern[str]]]:
-    yield "place", re.compile(rf"(?:stand|sit|rest|lie){_SOMEWHERE}")  # not `take the hat stand out`
+    yield (
+        "place",
+        re.compile(rf"(?:stand|sit|rest|lie|sleep|nap|wait|crouch|lounge|recline|live|nestle|perch|drive){_SOMEWHERE}"),
+    )  # not `take the hat stand out`
     for kind, words in _WORDS.items():
         if words.after_object:
             yield kind, re.compile(words.after_object)
 
 
+_MUST: Final = "(?:should|must|shall|needs? to|has to|have to|ought to|could)"
 OPENING: Final[tuple[tuple[VerbKind, re.Pattern[str]], ...]] = (
     *((kind, _pattern(words.verbs)) for kind, words in _WORDS.items()),
     *((kind, _pattern(verbs)) for kind, verbs in _SLANG.items()),
@@ -109,7 +117,9 @@ PARTICIPLES: Final[tuple[tuple[VerbKind, re.Pattern[str]], ...]] = (
     ),
     ("place", _pattern(PLACED)),
     ("swap", _pattern(TRADED)),
-    ("translate", re.compile(r"(?:should|must|shall|needs to|has to|ought to) (?:move|shift|slide)\b|returned\b")),
+    ("translate", re.compile(rf"{_MUST} (?:move|shift|slide)\b|returned\b")),
+    ("scale", re.compile(rf"{_MUST} (?:shrink|grow)\b")),
+    ("rotate", re.compile(rf"{_MUST} (?:turn|rotate|spin|pivot)\b")),
 )
 AFTER_LIGHT: Final[tuple[tuple[VerbKind, re.Pattern[str]], ...]] = tuple(_after_object())
 """Verbs after their object, as in `let the cone stand between them`."""

@@ -1,7 +1,8 @@
 """Compare the color words of a text with the pixels of the objects that they describe.
 
 Invariant: a color word is contradicted only if every object that it may describe shows another color, under the light
-of that image, by the tolerance of `shards.colors.contradicts`.
+of that image, by the tolerance of `shards.colors.contradicts`. An object that is in the image, but too small to be
+measured, may have any color.
 """
 
 import re
@@ -42,12 +43,14 @@ def caption_clause(case: Case, text: str, state: StateName) -> Clause | None:
 
 
 def _contradicted_clause(case: Case, text: str, things: Iterable[tuple[SceneObject, StateName]]) -> Clause | None:
-    known: list[tuple[SceneObject, StateName]] = [
-        (thing, state) for thing, state in things if (thing.id, state) in case.pixels
+    shown = [
+        (thing, state)
+        for thing, state in things
+        if (thing.id, state) in case.pixels or any(thing.source_box if state == "source" else thing.target_box)
     ]
     for color_word in find_color_words(text):
         after = re.findall(r"[\w'-]+", text[color_word.end :].lower())
-        named = [pair for pair in known if _describes(after, pair[0])]
+        named = [pair for pair in shown if _describes(after, pair[0])]
         if named and all(_contradicts(case, color_word, *pair) for pair in named):
             color = text[color_word.start : color_word.end]
             return Clause("color", "contradicted", f"says {color} of the {named[0][0].category}, which looks otherwise")
@@ -61,4 +64,5 @@ def _describes(after: list[str], thing: SceneObject) -> bool:
 
 
 def _contradicts(case: Case, color_word: ColorRun, thing: SceneObject, state: StateName) -> bool:
-    return len(color_word.colors) == 1 and contradicts(color_word.colors[0], case.pixels[thing.id, state])
+    pixels = case.pixels.get((thing.id, state))
+    return pixels is not None and len(color_word.colors) == 1 and contradicts(color_word.colors[0], pixels)

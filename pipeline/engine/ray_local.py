@@ -9,7 +9,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -24,6 +24,9 @@ _LONGEST: Final = 107 - len(f"/{PREFIX}12345678/r/session_2026-01-01_00-00-00_00
 """Longest path of a folder, in bytes, that leaves room for the path of a socket in it."""
 WAITS_S: Final = (30.0, 120.0)
 """Seconds to wait for a node, per try. The first is Ray's own limit, which cannot be changed."""
+_UNUSED: Final = ("start_monitor", "start_log_monitor", "start_api_server")
+"""Methods of Ray's node that start the autoscaler, the reader of logs and the server of the dashboard, which a run on one
+machine does not use. Each of these processes needs a second to start."""
 _SLOW: Final = ("timed out", "timeout", "time out", "overloaded", "deadline")
 
 
@@ -57,7 +60,7 @@ def start_local(folder: Path, settings: Mapping[str, Any]) -> None:
     what = ""
     for wait_s in WAITS_S:
         try:
-            with own_signals(), _patient(wait_s):
+            with own_signals(), _patient(wait_s), _few_processes():
                 # No pixels go through the object store: the smallest size is enough.
                 ray.init(
                     address="local",
@@ -105,6 +108,19 @@ def _patient(wait_s: float) -> Generator[None]:
                 time.sleep(0.1)
 
     with _replaced(services, "get_node", get_node):
+        yield
+
+
+@contextmanager
+def _few_processes() -> Generator[None]:
+    """Let Ray start only the processes of a node that are used."""
+
+    def start_nothing(*_: object, **__: object) -> None:
+        return None
+
+    with ExitStack() as stack:
+        for name in _UNUSED:
+            stack.enter_context(_replaced(node.Node, name, start_nothing))
         yield
 
 

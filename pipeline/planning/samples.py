@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ...shards.errors import BadInput
 from ...shards.schema import Split
 from ...sources.assets.asset import Asset
 from ...sources.assets.orientations import apply_orientations
@@ -87,6 +88,7 @@ def _plan_scenes(
     foreign: bool,
 ) -> Plan:
     held = None if foreign else _planned(store)
+    _check_kinds(config, store, held)
     physics = _resolved_physics(config, held, say) if needs_supports(config.scene) else ""
     digest = _write_assets(config, source, store, say, quiet, foreign)
     samples = config.samples if isinstance(config.samples, int) else 0
@@ -111,6 +113,20 @@ def _plan_scenes(
     plan = write_plan(store, content, rows, unit_rows(config), config.seed, say, foreign=foreign)
     resolve_device(config, store, lambda: _device_of_renders(config, store, plan))
     return plan
+
+
+def _check_kinds(config: Config, store: LayerStore, held: Plan | None) -> None:
+    """Raise BadInput if one of two plans has open scenes only: the other one holds supports and physics.
+
+    Checked before anything of the new plan is written.
+    """
+    if held and needs_supports(config.scene) != ("supports" in held.config):
+        old = "scenes of other kinds than open" if "supports" in held.config else "open scenes only"
+        kinds = ", ".join(config.scene.kinds)
+        raise BadInput(
+            f"scene.kinds: {store} holds a plan with {old}, and this build has {kinds}: use another --out, or the old "
+            "scene.kinds"
+        )
 
 
 def _resolved_physics(config: Config, held: Plan | None, say: Callable[[str], None]) -> str:

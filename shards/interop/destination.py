@@ -8,13 +8,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from ..errors import BadInput, SpatialdataError
 from ..index import as_json, assets_of, read_manifest, read_rows
 from ..layout import base, filesystem, find_splits, join, list_shards
 from ..reader import StoredSample, read_record, read_samples
-from ..schema import SampleRecord
+from ..schema import SUPPORT_FIELDS, SampleRecord, SceneObject
 from ..writer import publish_bytes
 
 MARKER: Final = "export.json"
@@ -85,6 +85,24 @@ def read_input(found: Input, members: Sequence[str]) -> Iterator[tuple[SampleRec
                     f"({' '.join(str(error).split())[:200]}); run `spatialdata verify`"
                 ) from None
             yield record, sample
+
+
+def edited_first(record: SampleRecord) -> list[SceneObject]:
+    """The objects of a record, the edited ones first, then by id."""
+    return sorted(record.objects, key=lambda entry: (entry.id not in record.edit.edited, entry.id))
+
+
+def supports_of(objects: Sequence[SceneObject]) -> list[dict[str, Any]]:
+    """For each object, `source_support` and `target_support`, empty where the record lacks them.
+
+    As in the record, but with the number of the supporting object in `objects`, from 1, in place of its id.
+    """
+    numbers = {0: 0} | {entry.id: number for number, entry in enumerate(objects, start=1)}
+    found: list[dict[str, Any]] = []
+    for entry in objects:
+        values = entry.model_dump(include=set(SUPPORT_FIELDS))
+        found.append({name: {**ref, "object": numbers[ref["object"]]} for name, ref in sorted(values.items())})
+    return found
 
 
 def assets_of_train(found: Input) -> frozenset[str]:

@@ -3,7 +3,8 @@
 `<task>/train/<key>/{1.png, 2.png, 1_mask.png, 2_mask.png, metadata.json}`; in val and test, the key is preceded by
 `seen/` if train also shows one of the sample's assets, else by `unseen/`. Pixels are copied from the shard. The edited
 object is the first one in `object_data` and color 1 of the masks. An insertion is written as a removal with source and
-target exchanged. Invariant: a folder's metadata.json is written last, so a folder that has one is complete.
+target exchanged. Where the records say what objects stand on, so do the entries of `object_data`, in keys of our own
+(docs/formats.md). Invariant: a folder's metadata.json is written last, so a folder that has one is complete.
 """
 
 import json
@@ -20,7 +21,7 @@ from ..layout import filesystem, join
 from ..reader import StoredSample
 from ..schema import EditKind, SampleRecord, SceneObject, View
 from ..writer import publish_bytes
-from .destination import Exported, assets_of_train, claim, find_input, finish, read_input
+from .destination import Exported, assets_of_train, claim, edited_first, find_input, finish, read_input, supports_of
 from .set1 import MAX_OBJECTS, draw_mask
 
 Task = Literal["translate", "rotate", "remove"]
@@ -96,7 +97,7 @@ def _folder(record: SampleRecord, trained: frozenset[str]) -> str:
 
 def _files(task: Task, record: SampleRecord, sample: StoredSample) -> dict[str, bytes]:
     """The five files of a sample by name, in the order in which they are written."""
-    objects = sorted(record.objects, key=lambda entry: (entry.id not in record.edit.edited, entry.id))
+    objects = edited_first(record)
     source, target = (decode_image(sample.members[name]) for name in ("source", "target"))
     masks = [_color_mask(sample.members[f"{name}_instances"], objects) for name in ("source", "target")]
     metadata = _metadata(task, record, objects, source.shape[1], source.shape[0])
@@ -129,7 +130,10 @@ def _metadata(task: Task, record: SampleRecord, objects: list[SceneObject], widt
     edited = objects[0]
     category = edited.category or edited.name
     content: dict[str, Any] = {
-        "object_data": [{"uid": entry.asset, "category": entry.category or entry.name} for entry in objects]
+        "object_data": [
+            {"uid": entry.asset, "category": entry.category or entry.name, **supports}
+            for entry, supports in zip(objects, _supports(record.edit.kind, objects), strict=True)
+        ]
     }
     before = _location(edited, record.camera.source, edited.source_pose, edited.source_box, width, height)
     after = _location(edited, record.camera.target, edited.target_pose, edited.target_box, width, height)
@@ -144,6 +148,15 @@ def _metadata(task: Task, record: SampleRecord, objects: list[SceneObject], widt
         case _:
             assert_never(task)
     return content
+
+
+def _supports(kind: EditKind, objects: list[SceneObject]) -> list[dict[str, Any]]:
+    """What each object stands on in 1.png (`source_support`) and in 2.png (`target_support`)."""
+    found = supports_of(objects)
+    if not is_backwards(kind):
+        return found
+    ends = ("source_support", "target_support")
+    return [{end: values[other] for end, other in zip(ends, ends[::-1], strict=True) if values} for values in found]
 
 
 def _location(

@@ -2,7 +2,8 @@
 
 The source comes first, the target last. For moves and scalings, the target's box is drawn in red on the source, and the
 instruction refers to it. Families are those of its bench (`move`, `rotate`, `camera`), plus `remove` and `insert` for
-edits that the bench does not have. Every split is a folder in the published layout, so pass `<out>/train` to a trainer.
+edits that the bench does not have. Where the records say what objects stand on, `metadata.objects` of the JSON does so,
+a key of our own (docs/formats.md). Every split is a folder in the published layout, so pass `<out>/train` to a trainer.
 Invariant: the same shards give the same bytes; a tar appears under its name only when it is complete.
 """
 
@@ -22,7 +23,7 @@ from ..layout import join
 from ..reader import StoredSample
 from ..schema import EditKind, SampleRecord
 from ..writer import BLOCK, member_header, publish
-from .destination import Exported, claim, find_input, finish, read_input
+from .destination import Exported, claim, edited_first, find_input, finish, read_input, supports_of
 from .wording import asks_for_box, bench_wording, size_text
 
 LAYOUT: Final = "spatialedit"
@@ -123,7 +124,7 @@ def _files(record: SampleRecord, sample: StoredSample) -> dict[str, bytes]:
     content = {
         "conversations": _conversation(instruction),
         "conversations_human": _conversation(human),
-        "metadata": {"instruction": instruction, "instruction_human": human},
+        "metadata": {"instruction": instruction, "instruction_human": human, **_supports(record)},
         "meta": {"sample_id": record.key},
     }
     return {
@@ -131,6 +132,17 @@ def _files(record: SampleRecord, sample: StoredSample) -> dict[str, bytes]:
         f"{record.key}.1.jpg": _jpeg(sample, "target"),
         f"{record.key}.json": json.dumps(content, ensure_ascii=False).encode(),
     }
+
+
+def _supports(record: SampleRecord) -> dict[str, Any]:
+    """`objects` with what each of them stands on; empty where the record does not say so."""
+    objects = edited_first(record)
+    found = [
+        {"name": entry.name or entry.category, **supports}
+        for entry, supports in zip(objects, supports_of(objects), strict=True)
+        if supports
+    ]
+    return {"objects": found} if found else {}
 
 
 def _jpeg(sample: StoredSample, name: str, box: list[int] | None = None) -> bytes:

@@ -81,6 +81,9 @@ _UNKNOWN_SIZE: Final = (0.15, 4.0)
 """Meters: range of the largest side of carriers of unknown category."""
 _OFFSET: Final = 0.015
 """Meters: a seat whose center is at most so far from that of its box has no back."""
+_UPSTAND: Final = (0.02, 0.008, 0.95)
+"""Meters: an upstand rises at least so far above the top, and takes at least so much of its depth. It is along a whole
+side: the top fills this fraction of its own box."""
 _ANGLE: Final[Mapping[Side, float]] = MappingProxyType({"+x": 0.0, "+y": 90.0, "-x": 180.0, "-y": 270.0})
 
 
@@ -96,7 +99,7 @@ class AssetSupports:
     def of(cls, category: str, size: Sequence[float], supports: Sequence[Support]) -> "AssetSupports":
         """Of the supports that geometry alone finds; arguments as in `carries`."""
         kept = carries(category, size, supports)
-        return cls(kept, front_from_supports(category, kept))
+        return cls(kept, front_from_supports(category, size, kept))
 
 
 _ASSET_SUPPORTS: Final = TypeAdapter(AssetSupports)
@@ -186,23 +189,40 @@ def _role_from_shape(size: Sequence[float], supports: Sequence[Support]) -> Role
     return "container" if any(share[one] >= fills for one in inner) else "none"
 
 
-def front_from_supports(category: str, supports: Sequence[Support]) -> float | None:
+def front_from_supports(category: str, size: Sequence[float], supports: Sequence[Support]) -> float | None:
     """Direction that furniture faces, degrees about z from +x, object frame; None if its supports do not tell.
 
     A seat faces away from its back, so its seat is not in the middle of its box. Shelves, cabinets and desks face the
-    one side that is open.
+    one side that is open. What rises above the top of a cabinet is at its back: an upstand, a panel with knobs.
 
     Args:
-        supports: those of `carries`.
+        size, supports: as in `carries`; only supports that it returns.
     """
     what = role(category)
     if what == "seat":
         return _away_from_back([one for one in supports if one.kind in ("top", "soft", "inside")])
-    sides = {one.open_sides for one in supports if one.kind in ("shelf", "under")}
-    if what == "none" or len(sides) != 1:
+    if what == "none":
         return None
-    (open_sides,) = sides
-    return _ANGLE[open_sides[0]] if len(open_sides) == 1 else None
+    sides = {one.open_sides for one in supports if one.kind in ("shelf", "under")}
+    if len(sides) == 1 and len(next(iter(sides))) == 1:
+        return _ANGLE[next(iter(sides))[0]]
+    return _away_from_upstand(size, supports)
+
+
+def _away_from_upstand(size: Sequence[float], supports: Sequence[Support]) -> float | None:
+    tops = [one for one in supports if one.kind == "top"]
+    if not tops:
+        return None
+    top = max(tops, key=lambda one: one.shape().area)
+    if size[2] - top.z < _UPSTAND[0]:
+        return None
+    x0, y0, x1, y1 = top.shape().bounds
+    if top.shape().area < _UPSTAND[2] * (x1 - x0) * (y1 - y0):
+        return None
+    # Meters from the top to the side of the box, less than at the opposite side.
+    less: dict[Side, float] = {"+x": x1 + x0, "+y": y1 + y0, "-x": -(x1 + x0), "-y": -(y1 + y0)}
+    side = max(less, key=lambda one: less[one])
+    return _ANGLE[side] if less[side] > _UPSTAND[1] else None
 
 
 def _away_from_back(seats: Sequence[Support]) -> float | None:

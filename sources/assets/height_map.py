@@ -25,7 +25,6 @@ SMALLEST_CELL: Final = 0.002
 """Meters."""
 MAX_TRIANGLES: Final = 1_000_000
 MAX_CROSSINGS: Final = 4_000_000
-"""Limit for the crossings of lines and triangles, together with the samples on edges."""
 _SHIFT: Final = 0.123
 """Fraction of a cell by which the grid is shifted, so that its lines rarely meet the edges of a model."""
 _STEEP: Final = 0.1
@@ -40,6 +39,17 @@ _BLOCK: Final = 1 << 17
 
 class TooComplex(ValueError):
     """A mesh has more triangles or crossings than the limits."""
+
+
+@dataclass(frozen=True)
+class Detail:
+    """How finely a mesh is rasterized, and how complex it may be. The defaults are for a model of an object."""
+
+    cells: int = CELLS
+    """Along the longer horizontal side."""
+    triangles: int = MAX_TRIANGLES
+    crossings: int = MAX_CROSSINGS
+    """Limit for the crossings of lines and triangles, together with the samples on edges."""
 
 
 @dataclass(frozen=True)
@@ -69,29 +79,27 @@ class HeightMap:
     """(S, 2) lowest and highest point there: of a steep triangle, else of the sample"""
 
     @classmethod
-    def of(cls, vertices: Floats, faces: Integers, cells: int = CELLS) -> "HeightMap":
+    def of(cls, vertices: Floats, faces: Integers, detail: Detail | None = None) -> "HeightMap":
         """Rasterize a mesh: vertices (n, 3), meters, z up; faces (m, 3), at least one.
-
-        Args:
-            cells: along the longer horizontal side.
 
         Raises:
             TooComplex: it exceeds the limits.
         """
-        if len(faces) > MAX_TRIANGLES:
-            raise TooComplex(f"{len(faces)} triangles; at most {MAX_TRIANGLES}")
+        detail = detail or Detail()
+        if len(faces) > detail.triangles:
+            raise TooComplex(f"{len(faces)} triangles; at most {detail.triangles}")
         used = np.zeros(len(vertices), np.bool_)
         used[faces] = True
         points = vertices[used]
         low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
-        cell = max(float((high - low).max()) / CELLS, SMALLEST_CELL)
+        cell = max(float((high - low).max()) / detail.cells, SMALLEST_CELL)
         low = low - cell * (1 + _SHIFT)
         shape = (int((high[0] - low[0]) / cell) + 2, int((high[1] - low[1]) / cell) + 2)
         # In units of cells, with the lines at integers.
         grid = np.column_stack([(vertices[:, :2] - low) / cell - 0.5, vertices[:, 2] / cell])
         crossings: list[list[NDArray[Any]]] = []
         edges: list[tuple[Integers, Floats]] = []
-        left = MAX_CROSSINGS
+        left = detail.crossings
         for start in range(0, len(faces), _BLOCK):
             corners = grid[faces[start : start + _BLOCK]]
             up = _upward(corners)
@@ -176,7 +184,7 @@ def _cross(corners: Floats, up: Floats, columns: int, most: int) -> tuple[Mask, 
     kept = np.flatnonzero((last > first) & (np.abs(up) > _VERTICAL))
     first, rows = first[kept], (last - first)[kept]
     if rows.sum() > most:
-        raise TooComplex(f"more than {MAX_CROSSINGS} crossings")
+        raise TooComplex("too many crossings of vertical lines and triangles")
     ordered = np.take_along_axis(corners[kept], np.argsort(x[kept], axis=1)[:, :, None], axis=1)
     a, b, c = ordered[:, 0], ordered[:, 1], ordered[:, 2]
     normal = np.cross(b - a, c - a)
@@ -189,7 +197,7 @@ def _cross(corners: Floats, up: Floats, columns: int, most: int) -> tuple[Mask, 
     y = np.stack([_edge_y(i, a, c), _edge_y(i, start, end)])
     low, high = (np.ceil(end).astype(np.int64) for end in (np.minimum(*y), np.maximum(*y)))
     if (high - low).sum() > most:
-        raise TooComplex(f"more than {MAX_CROSSINGS} crossings")
+        raise TooComplex("too many crossings of vertical lines and triangles")
     row, step = _spread(high - low)
     i, j, own = i[row], low[row] + step, owner[row]
     n = normal[own]
@@ -229,7 +237,7 @@ def _edge_cells(corners: Floats, steep: Mask, columns: int, most: int) -> tuple[
     # Cells that follow each other touch at least at a corner, so nothing connected passes between them.
     steps = np.ceil(np.maximum(length[:, 0], length[:, 1])).astype(np.int64).clip(1)
     if steps.sum() > most:
-        raise TooComplex(f"more than {MAX_CROSSINGS} crossings")
+        raise TooComplex("too many crossings of vertical lines and triangles")
     edge, step = _spread(steps)
     x, y, z = (start[edge] + (end - start)[edge] * (step / steps[edge])[:, None]).T
     heights = np.column_stack(_range(corners[:, :, 2]))[edge // 3]

@@ -95,18 +95,20 @@ def describe_shape(corners: Floats) -> Floats:
     area = np.linalg.norm(normals, axis=1)
     weights = area / area.sum()
     normals = normals / np.maximum(area, 1e-300)[:, None]
-    corners = corners - weights @ corners.mean(axis=1)
-    squares = (corners.sum(axis=1) ** 2).sum(axis=1) + (corners**2).sum(axis=(1, 2))
-    corners = corners / np.sqrt(weights @ squares / 12)
+    # By corner, axis and triangle: sums over short last axes take most of the time.
+    ends = corners.transpose(1, 2, 0).copy()
+    ends -= (ends.mean(axis=0) @ weights)[:, None]
+    squares = (ends.sum(axis=0) ** 2).sum(axis=0) + (ends**2).sum(axis=(0, 1))
+    ends /= np.sqrt(weights @ squares / 12)
     second, fourth, third, length = np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((3, 9)), 0.0
-    for share, points in _quadrature_points(corners):
-        squared = (points**2).sum(axis=1)
-        weighted = points * (share * weights)[:, None]
-        second += weighted.T @ points
-        third += weighted.T @ (points[:, :, None] * points[:, None, :]).reshape(-1, 9)
-        fourth += (weighted * squared[:, None]).T @ points
+    for share, points in _quadrature_points(ends):
+        squared = (points**2).sum(axis=0)
+        weighted = points * (share * weights)
+        second += weighted @ points.T
+        third += weighted @ (points[:, None] * points).reshape(9, -1).T
+        fourth += (weighted * squared) @ points.T
         length += share * float(weights @ squared**2)
-    height = np.einsum("ni,ni->n", normals, corners[:, 0])
+    height = np.einsum("ni,in->n", normals, ends[0])
     axes = [np.linalg.eigvalsh(matrix) for matrix in (second, fourth, (normals * weights[:, None]).T @ normals)]
     skew = third.reshape(3, 3, 3).trace(axis1=1, axis2=2)
     scalars = [np.linalg.norm(third), np.linalg.norm(skew), np.sqrt(length), np.sqrt(weights @ height**2)]
@@ -168,8 +170,9 @@ def _find_root(parent: NDArray[np.intp], index: int) -> int:
     return index
 
 
-def _quadrature_points(corners: Floats) -> Iterator[tuple[float, Floats]]:
-    """Six points of each triangle (N, 3), and their weight in the mean of a quartic over the triangle."""
+def _quadrature_points(ends: Floats) -> Iterator[tuple[float, Floats]]:
+    """Six points (3, N) of each triangle, and their weight in the mean of a quartic over it; `ends`: (corner, 3, N)."""
+    total = ends.sum(axis=0)
     for share, once, twice in _QUARTIC:
-        for corner in range(3):
-            yield share, twice * corners.sum(axis=1) + (once - twice) * corners[:, corner]
+        for corner in ends:
+            yield share, twice * total + (once - twice) * corner

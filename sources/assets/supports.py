@@ -21,7 +21,7 @@ from pydantic import BeforeValidator, TypeAdapter
 
 from ...shards.schema import SupportKind
 from .glb import Floats
-from .height_map import CELLS, HeightMap, Integers, Mask
+from .height_map import Detail, HeightMap, Integers, Mask
 
 if TYPE_CHECKING:
     import shapely
@@ -201,21 +201,24 @@ def rest_height(support: Support, base: Sequence[Sequence[float]] | Floats) -> f
     return max(float(np.quantile(found, 1 - _SINK_SHARE)), highest - SINK)
 
 
-def find_supports(vertices: Floats, faces: Integers, cells: int = CELLS) -> tuple[Support, ...]:
+def find_supports(
+    vertices: Floats, faces: Integers, detail: Detail | None = None, width: float = math.inf
+) -> tuple[Support, ...]:
     """All supports of a model, whatever its category.
 
     Args:
         vertices: (n, 3), object frame, meters, z up.
         faces: (m, 3) indices.
-        cells: of the height map, along the longer horizontal side.
+        detail: of the height map.
+        width: the smallest region of a wider model is that of one of this width, meters.
 
     Raises:
         height_map.TooComplex: the model exceeds the limits of a height map.
     """
     if not len(faces):
         return ()
-    surface = HeightMap.of(vertices, faces, cells)
-    return tuple(_Search(surface).find()) if len(surface.at) else ()
+    surface = HeightMap.of(vertices, faces, detail)
+    return tuple(_Search(surface, width).find()) if len(surface.at) else ()
 
 
 @dataclass(frozen=True)
@@ -229,9 +232,9 @@ class _Region:
 class _Search:
     """The search for the supports of one model."""
 
-    def __init__(self, surface: HeightMap) -> None:
+    def __init__(self, surface: HeightMap, width: float) -> None:
         self.surface = surface
-        self.width = max(surface.shape) * surface.cell
+        self.width = min(max(surface.shape) * surface.cell, width)
         top = surface.top
         # Most of what is seen from above faces up; else the file is inside out.
         sign = 1.0 if (surface.up[top] > 0).mean() >= 0.5 else -1.0

@@ -1,7 +1,7 @@
 # pyright: basic, reportMissingImports=false
 """Converts a model of another format to one GLB: its meshes at rest, with their materials and textures.
 
-No image outside the given folder is read. FBX files often name textures by a path on the machine of their author: a
+No image outside the given folder is read. Files often name textures by a path on the machine of their author: a
 texture that is not there is searched for by its name in the folder of the model.
 """
 
@@ -68,7 +68,7 @@ def used_images() -> Iterator[Any]:
 
 
 def find_texture(image: Any, file: Path, root: Path) -> Path | None:
-    """The file of an image, which is then read from there; None if the image is part of the model.
+    """The file of an image, which is then replaced by that file; None if the image is part of the model.
 
     Raises BrokenAsset if it does not exist below `root`.
     """
@@ -82,9 +82,10 @@ def find_texture(image: Any, file: Path, root: Path) -> Path | None:
         where = "is outside source.root" if named.is_file() else "does not exist"
         raise BrokenAsset("", f"texture {wanted!r} {where}: put it into the model's folder", "missing_textures")
     if found != named:
-        image.filepath = str(found)
-        image.source = "FILE"
-        image.reload()
+        # Reloaded, the placeholder that some importers make of a missing image stays empty.
+        loaded = bpy.data.images.load(str(found))
+        loaded.colorspace_settings.name, loaded.alpha_mode = image.colorspace_settings.name, image.alpha_mode
+        image.user_remap(loaded)
     return found
 
 

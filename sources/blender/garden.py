@@ -26,7 +26,7 @@ def build_garden(scene: Any, garden: dict) -> list[Part]:
             (0.0, 0.0, 5.0),
             sun["direction"],
             sun["irradiance"],
-            sun["colour"],
+            sun["color"],
             angle=math.radians(SUN_DEG),
         )
     return parts

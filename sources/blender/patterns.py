@@ -107,7 +107,7 @@ _PICTURES = {"abstract": _abstract, "landscape": _landscape, "shapes": _shapes, 
 def rug_image(rug: dict) -> np.ndarray:
     """The top of a rug (H, W, 3), 1 cm each pixel, along its length and width."""
     rng = np.random.default_rng(rug["seed"])
-    ground, pattern, accent = (np.array(color) for color in rug["colours"])
+    ground, pattern, accent = (np.array(color) for color in rug["colors"])
     columns, rows = round(rug["length"] * 100), round(rug["width"] * 100)
     x, y = np.meshgrid((np.arange(columns) + 0.5) / 100, (np.arange(rows) + 0.5) / 100)
     edge = np.minimum(np.minimum(x, rug["length"] - x), np.minimum(y, rug["width"] - y))

@@ -69,7 +69,7 @@ def room_world(graph: Graph, outlook: Value, light: dict) -> Value:
     path = graph.node("LightPath").outputs
     seen = graph.math("MAXIMUM", path["Is Camera Ray"], path["Is Glossy Ray"])
     up = graph.node("SeparateXYZ", graph.node("TexCoord").outputs["Generated"]).outputs[2]
-    even = graph.scale(light["fill_colour"], graph.mul(graph.ramp(up, -0.3, 0.7, 0.55, 1.1), light["fill"]))
+    even = graph.scale(light["fill_color"], graph.mul(graph.ramp(up, -0.3, 0.7, 0.55, 1.1), light["fill"]))
     return graph.mix(seen, even, outlook)
 
 
@@ -90,7 +90,7 @@ def _material(room: dict, name: str) -> Any:
     if name.startswith("opening"):
         return surface_material(room["openings"][int(name.removeprefix("opening"))]["surface"])
     if name.startswith("frame"):
-        return _plain(name, room["pictures"][int(name.removeprefix("frame"))]["colour"], 0.4)
+        return _plain(name, room["pictures"][int(name.removeprefix("frame"))]["color"], 0.4)
     if name.startswith("picture"):
         picture = room["pictures"][int(name.removeprefix("picture"))]
         border = 2 * (picture["frame"] + picture["mat"])
@@ -142,7 +142,7 @@ def _glowing(lamp: dict, name: str) -> Any:
     color = (0.8, 0.79, 0.76) if bulb else lamp["shade"]["colour"]
     named = {"Base Color": color, "Roughness": 0.6}
     if lamp["watts"]:
-        tint = lamp["colour"] if bulb else [c * s for c, s in zip(lamp["colour"], color, strict=True)]
+        tint = lamp["color"] if bulb else [c * s for c, s in zip(lamp["color"], color, strict=True)]
         named |= {"Emission Color": tint, "Emission Strength": GLOW if bulb else SHADE_GLOW}
     graph.node("OutputMaterial", graph.node("BsdfPrincipled", named=named).outputs[0])
     return material
@@ -172,7 +172,7 @@ def _windows(scene: Any, room: dict) -> None:
         middle = side.world(np.array([opening["along"], opening["bottom"] + height / 2, 0.18]))[0]
         watts = light["windows"] * math.pi * width * height
         shape = {"shape": "RECTANGLE", "size": width, "size_y": height}
-        add_light(scene, "AREA", f"window{number}", middle, -side.normal, watts, light["windows_colour"], **shape)
+        add_light(scene, "AREA", f"window{number}", middle, -side.normal, watts, light["windows_color"], **shape)
         if sun and sun["wall"] == opening["wall"]:
             towards = np.array(sun["direction"])
             # As seen along the beam, the window is a parallelogram, and the light a box around it.
@@ -183,13 +183,13 @@ def _windows(scene: Any, room: dict) -> None:
             size_y = height * abs(upward[2]) + width * abs(upward @ side.right) + 0.1
             shape = {"shape": "RECTANGLE", "size": size, "size_y": size_y, "spread": math.radians(SPREAD_DEG)}
             watts, at = sun["irradiance"] * size * size_y, middle - BEAM_M * towards
-            beam = add_light(scene, "AREA", f"beam{number}", at, towards, watts, sun["colour"], **shape)
+            beam = add_light(scene, "AREA", f"beam{number}", at, towards, watts, sun["color"], **shape)
             beam.visible_glossy = False
 
 
 def _lamp(scene: Any, lamp: dict, number: int) -> None:
     """Shades cast no shadows; the cones of light that they would leave are lights of their own."""
-    at, watts, color = (lamp["x"], lamp["y"], lamp["z"]), lamp["watts"], lamp["colour"]
+    at, watts, color = (lamp["x"], lamp["y"], lamp["z"]), lamp["watts"], lamp["color"]
     down, up = (0.0, 0.0, -1.0), (0.0, 0.0, 1.0)
     if lamp["kind"] == "flush":
         shape = {"shape": "DISK", "size": 2 * lamp["radius"]}

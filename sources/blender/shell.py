@@ -175,7 +175,7 @@ def _window(side: Side, opening: dict, material: str) -> list[Part]:
         bars.append((a0 + f, a1 - f, z - 0.014, z + 0.014, t0 + 0.012, t1 - 0.012))
     parts = _boxes("window", side, material, bars)
     if z0 > 0.1:
-        parts += _boxes("sill", side, "trim", [(a0 - 0.05, a1 + 0.05, z0 - 0.03, z0 + 0.002, -0.045, t0)])
+        parts += _boxes("sill", side, "trim", [(a0 - 0.05, a1 + 0.05, z0 - 0.03, z0 + 0.002, -opening["sill"], t0)])
     return parts
 
 

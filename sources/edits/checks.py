@@ -65,7 +65,7 @@ class FloorPlan:
     def __init__(self, scene: Scene) -> None:
         self._scene, self._room, self._assets = scene, scene.room, scene.assets
         self._floor = None if scene.interior else free_floor(scene)
-        self._margin = _MARGIN * scene.size
+        self._margin = max(_MARGIN * scene.size, APART)
         self.outlines: Final = {id: self.outline(id, place) for id, place in scene.placements.items()}
 
     def fault(self, placements: Placements, moved: Iterable[int]) -> str | None:

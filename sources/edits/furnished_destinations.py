@@ -50,7 +50,7 @@ _SPOTS: Final = 10
 """Points that are tried for one place."""
 _HANDY: Final = 0.6
 """Largest side of an object that is put on or into another one, meters."""
-_FURNITURE: Final = 0.6
+FURNITURE: Final = 0.6
 """Largest side from which an object with a top counts as furniture: what is on it is not a stack, meters."""
 _HIGHEST: Final = 1.35
 """Meters: a surface above the eyes is not seen."""
@@ -279,7 +279,7 @@ class FurnishedDestinations:
 def sort_of(level: Standing, carrier: Asset, placements: Mapping[int, Placement]) -> Sort:
     """The sort of a place on, in or under an object."""
     if level.kind in ("top", "soft"):
-        return "on" if placements[level.object].scale * max(carrier.size_m) >= _FURNITURE else "stack"
+        return "on" if placements[level.object].scale * max(carrier.size_m) >= FURNITURE else "stack"
     return level.kind
 
 

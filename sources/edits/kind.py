@@ -41,6 +41,8 @@ class EditRules(ABC):
     """Whether the edited objects are in the target image."""
     needs: SceneNeeds = field(default_factory=SceneNeeds)
     """Requirements on the scene."""
+    choosy: bool = False
+    """Whether many furnished scenes allow no edit of this kind: scenes are drawn until one does."""
     composes: Mapping[EditKind, EditKind] = field(default_factory=dict[EditKind, EditKind])
     """For two edits of the same objects (or of the camera) in one scene, the first of this kind: kind of the second ->
     kind of the edit from the first target to the second. Missing kinds do not compose. A kind that does not compose
@@ -53,13 +55,6 @@ class EditRules(ABC):
         Args:
             turn: number of the edit among those of this kind in one scene, from 0.
         """
-
-    def suits(self, scene: Scene) -> bool:
-        """Whether a scene allows an edit of this kind, as far as its floor plan tells.
-
-        For kinds that few rooms allow. Depends on the scene only, because all edits of a seed's scene share it.
-        """
-        return True
 
     def floor_fault(self, scene: Scene, draft: Draft) -> str | None:
         """Why the floor plan rules out a draft (collisions, walls); None if it does not."""

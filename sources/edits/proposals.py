@@ -27,7 +27,7 @@ _TRIES = 24
 """Drafts of an edit that are checked against the floor plan before the proposal is rejected."""
 _FORECASTS = 5
 """Most drafts, of those, whose visibility is forecast."""
-_SCENES = 4
+_SCENES = 6
 """Scenes that are tried until one allows an edit."""
 _FURNISHED_TRIES, _FURNISHED_FORECASTS = 40, 8
 """The same in furnished scenes, where places are fewer."""
@@ -85,12 +85,17 @@ def scene_for(
     Other arguments: see `propose`.
     """
     rules = RULES[kind]
+    draft: Draft | str = ""
     for part in range(_SCENES):
         rng = generator(seed, number, SCENE, *((part,) if part else ()))
         scene = compose_scene(rng, assets, furniture, rules.needs, options, resolution)
-        if isinstance(scene, str) or rules.suits(scene):
+        if isinstance(scene, str) or not scene.furnished or not rules.choosy:
             return scene
-    return "nothing_left_to_edit"
+        # The edit of the first attempt. All attempts share the scene.
+        draft = propose_edit(generator(seed, number, EDIT, 0), scene, kind, options.min_visible, 0)
+        if not isinstance(draft, str):
+            return scene
+    return draft
 
 
 def propose_edit(rng: np.random.Generator, scene: Scene, kind: EditKind, min_visible: float, turn: int) -> Draft | str:

@@ -24,13 +24,16 @@ _VIEW_TOLERANCE = 1e-3
 
 class Rotate(EditRules):
     def drafts(self, rng: np.random.Generator, scene: Scene, turn: int) -> Iterator[Draft]:
-        fit = _free_to_turn(scene) if scene.furnished else scene.fit
+        if scene.furnished:
+            yield from _among_furniture(rng, scene)
+            return
+        fit = scene.fit
         fronts = [i for i in fit if scene.asset(i).front_deg is not None]
         while fit:
             if fronts and rng.random() < _VIEW_SHARE:
                 identity = fronts[int(rng.integers(len(fronts)))]
                 view = tuple(VIEWS)[int(rng.integers(len(VIEWS)))]
-                angle = round(turn_to(view, scene.asset(identity), scene.placements[identity], scene.camera), 6)
+                angle = _turn_to(scene, identity, view)
                 if not shows(scene.asset(identity), angle):
                     continue
             else:
@@ -38,10 +41,6 @@ class Rotate(EditRules):
                 angles = free_turns(scene.asset(identity))
                 view, angle = "", angles[int(rng.integers(len(angles)))]
             yield _turned(scene, identity, angle, view)
-
-    def suits(self, scene: Scene) -> bool:
-        """In rooms furniture that stands against walls cannot be turned."""
-        return not scene.furnished or bool(_free_to_turn(scene))
 
     def change_fault(self, spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
         """Limits the largest distance that a corner of the object's prism moves in the image."""
@@ -67,15 +66,34 @@ class Rotate(EditRules):
         return not shows(spec.asset(spec.edit.object), spec.edit.rotation_deg)
 
 
-def _free_to_turn(scene: Scene) -> tuple[int, ...]:
-    """Ids of the objects that some visible rotation does not turn into walls or other objects."""
+def _among_furniture(rng: np.random.Generator, scene: Scene) -> Iterator[Draft]:
+    """Rotations that turn objects into no walls and no other objects, each once."""
     plan = FloorPlan(scene)
+    views: dict[int, list[tuple[float, str]]] = {}
+    angles: dict[int, list[tuple[float, str]]] = {}
+    for identity in scene.fit:
+        asset = scene.asset(identity)
+        angles[identity] = [(angle, "") for angle in free_turns(asset)]
+        if asset.front_deg is not None:
+            turns = [(_turn_to(scene, identity, view), view) for view in VIEWS]
+            views[identity] = [turn for turn in turns if shows(asset, turn[0])]
+    while views or angles:
+        to_view = not angles or (bool(views) and rng.random() < _VIEW_SHARE)
+        left = views if to_view else angles
+        identity = list(left)[int(rng.integers(len(left)))]
+        turns = left[identity]
+        while turns:
+            draft = _turned(scene, identity, *turns.pop(int(rng.integers(len(turns)))))
+            if plan.fault(draft.target.placements, draft.moved) is None:
+                yield draft
+                break
+        else:
+            del left[identity]
 
-    def free(identity: int) -> bool:
-        drafts = (_turned(scene, identity, angle, "") for angle in free_turns(scene.asset(identity)))
-        return any(plan.fault(draft.target.placements, draft.moved) is None for draft in drafts)
 
-    return tuple(identity for identity in scene.fit if free(identity))
+def _turn_to(scene: Scene, identity: int, view: str) -> float:
+    """The rotation, degrees, after which an object shows a canonical view."""
+    return round(turn_to(view, scene.asset(identity), scene.placements[identity], scene.camera), 6)
 
 
 def _turned(scene: Scene, identity: int, angle: float, view: str) -> Draft:
@@ -98,6 +116,7 @@ RULES = Rotate(
     inverse="rotate",
     noun="rotation",
     numbers=("rotation_deg", "view"),
+    choosy=True,
     needs=SceneNeeds(gap=(0.4, 1.0), turnable=True, upright=True, carriers=True),
     composes={"rotate": "rotate", "remove": "remove"},
 )

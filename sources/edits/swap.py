@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
-from ...shards.geometry import to_json_list
+from ...shards.geometry import F64, to_json_list
+from ..scenes.footprints import footprint
 from ..scenes.layout import Scene
 from ..scenes.needs import SceneNeeds
 from ..scenes.spec import EditSpec, SceneSpec
@@ -29,10 +31,6 @@ class Swap(EditRules):
             return
         while pairs:
             yield _exchanged(scene, *pairs[int(rng.integers(len(pairs)))])
-
-    def suits(self, scene: Scene) -> bool:
-        """In furnished scenes few objects fit where others stand."""
-        return not scene.furnished or next(self.drafts(np.random.default_rng(0), scene, 0), None) is not None
 
     def change_fault(self, spec: SceneSpec, source: Seen, target: Seen, limits: Limits) -> str | None:
         """Limits the smaller of the distances that the middles of the two objects move in the image."""
@@ -58,11 +56,31 @@ def _among_furniture(rng: np.random.Generator, scene: Scene, pairs: list[tuple[i
         across = [(i, j) for i, j in order if levels[i] != levels[j]]
         order = across + [pair for pair in order if pair not in across]
     for one, other in order:
-        draft = _exchanged(scene, one, other)
-        target = draft.target.placements
-        shown = all(is_in_image(scene, id, target[id], new=False) for id in (one, other))
-        if shown and plan.fault(target, draft.moved) is None:
-            yield draft
+        for shift in _shifts(scene, one, other):
+            draft = _exchanged(scene, one, other, shift)
+            target = draft.target.placements
+            shown = all(is_in_image(scene, id, target[id], new=False) for id in (one, other))
+            if shown and plan.fault(target, draft.moved) is None:
+                yield draft
+                break
+
+
+def _shifts(scene: Scene, one: int, other: int) -> list[F64]:
+    """Ways from an object to another one, (2,) meters: from middle to middle, then, of two objects of different size,
+    with edges in one line, the shortest change first.
+
+    The other object goes the opposite way, so its edges are in line as well: furniture with its back to a wall is
+    exchanged for other furniture with its back to that wall.
+    """
+    (low, high), (its_low, its_high) = (
+        (outline.min(axis=0), outline.max(axis=0))
+        for outline in (footprint(scene.asset(id), scene.placements[id]) for id in (one, other))
+    )
+    here, there = scene.placements[one], scene.placements[other]
+    middle = np.array([there.x - here.x, there.y - here.y])
+    ways = np.stack([middle, its_low - low, its_high - high])
+    shifts = [np.array([ways[x, 0], ways[y, 1]]) for x, y in product(range(len(ways)), repeat=2)]
+    return sorted(shifts, key=lambda shift: float(np.abs(shift - middle).max()))
 
 
 def _goes_to(scene: Scene, identity: int, other: int) -> bool:
@@ -71,14 +89,18 @@ def _goes_to(scene: Scene, identity: int, other: int) -> bool:
     return on is None or (on.object != identity and is_handy(scene.asset(identity), scene.placements[identity]))
 
 
-def _exchanged(scene: Scene, one: int, other: int) -> Draft:
+def _exchanged(scene: Scene, one: int, other: int, shift: F64 | None = None) -> Draft:
+    """Two objects in each other's places. shift: (2,), from the first one's place to its new one; default: to the
+    other's origin."""
     here, there = scene.placements[one], scene.placements[other]
-    targets = {
-        one: resting(scene, one, replace(here, x=there.x, y=there.y, z=there.z, standing=there.standing)),
-        other: resting(scene, other, replace(there, x=here.x, y=here.y, z=here.z, standing=here.standing)),
-    }
-    x, y, z = to_json_list((there.x - here.x, there.y - here.y, targets[one].z - here.z))
-    return draft_of(scene, EditSpec("swap", one, translation=(x, y, z), second_object=other), targets)
+    x, y = to_json_list((there.x - here.x, there.y - here.y) if shift is None else shift)
+    places = (
+        replace(here, x=round(here.x + x, 6), y=round(here.y + y, 6), standing=there.standing),
+        replace(there, x=round(there.x - x, 6), y=round(there.y - y, 6), standing=here.standing),
+    )
+    targets = {id: resting(scene, id, place) for id, place in zip((one, other), places, strict=True)}
+    edit = EditSpec("swap", one, translation=(x, y, to_json_list((targets[one].z - here.z,))[0]), second_object=other)
+    return draft_of(scene, edit, targets)
 
 
 RULES = Swap(
@@ -86,5 +108,6 @@ RULES = Swap(
     inverse="swap",
     noun="swap",
     numbers=("translation",),
+    choosy=True,
     needs=SceneNeeds(gap=(0.35, 1.3), fill=(0.55, 0.75), editable=2, upright=True, carriers=True),
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..assets.glb import Floats, GlbError, open_glb
-from ..assets.height_map import MAX_TRIANGLES, HeightMap, Integers, Mask, TooComplex
+from ..assets.height_map import Detail, HeightMap, Integers, Mask, TooComplex
 from ..assets.mesh import read_triangles
 from ..assets.primitives import count_triangles
 from ..assets.supports import Support, find_supports, outlines, rings_of
@@ -22,12 +22,19 @@ from ..scenes.interior import Floor, Interior, Outline, shape_of
 if TYPE_CHECKING:
     import shapely
 
-_CELLS: Final = 320
-"""Cells of the height map along the longer side: a room is larger than an object."""
+_CELL: Final = 0.02
+"""Side of a cell of the height map, meters."""
+_CELLS: Final = (320, 640)
+"""Fewest and most cells along the longer side. So the cells of a room of more than 13 m are larger."""
 _UNITS: Final = (1.0, 0.01, 0.001)
 """Meters per file unit that are tried: meters, as glTF says, centimeters, millimeters."""
 _HEIGHT: Final = (1.9, 18.0)
 """Plausible heights of a room or a building, meters."""
+_LYING: Final = (2.0, 3.3, 1.3)
+"""A model lies on its side if the shorter side of its plan is as long as a room is high, between so many meters, and
+its height and the other side are so many times longer."""
+_COVERED: Final = 4.0
+"""Square meters: a floor with so much below a ceiling is preferred to one below the sky, as the lawn of a house is."""
 _EVEN: Final = 1e-3
 """Meters between the lowest and the highest point of a floor."""
 _LOWERED: Final = 5e-5
@@ -49,16 +56,27 @@ _AT_TOP: Final = (0.5, 1.5)
 _HANGING: Final = (3.0, 0.08)
 """A closed room is upside down if so many times more of it is filled in its upper half than in its lower half, and this
 share of it at least."""
+_LOW_CEILING: Final = 0.1
+"""Share of the ceiling that may be lower than its height: beams, lamps and the low part below a slope."""
 _SIGHT: Final = (1.0, 1.6)
 """Heights between which nothing may be where a camera looks, meters."""
+_STEEP: Final = 0.1
+"""Upward component of the normal of a wall, at most."""
 _SURFACES: Final = (0.25, 1.35)
 """Heights of surfaces that are used, meters: lower ones belong to the floor, higher ones are not seen."""
 _SURFACE: Final = 0.12
 """Radius of the smallest surface, meters."""
+_FURNITURE: Final = 3.0
+"""Width of furniture, meters, by which the search for surfaces decides what is too small."""
 _SOFT_STEP: Final = 1e-4
 """The heights of soft surfaces are kept in larger steps."""
 _THICK: Final = 0.035
 """Largest range of heights of a surface, meters."""
+
+
+MAX_TRIANGLES: Final = 1_500_000
+"""Every scene in a model loads all of it."""
+_MAX_CROSSINGS: Final = 16_000_000
 
 
 def survey_environment(file: Path, unit_m: float | None = None) -> Interior:
@@ -84,22 +102,28 @@ def survey_environment(file: Path, unit_m: float | None = None) -> Interior:
         raise GlbError("degenerate", "some of its coordinates are not finite")
     low, high = used.min(axis=0), used.max(axis=0)
     scale = unit_m or _unit(float(high[2] - low[2]))
+    _check_side((high - low) * scale)
+    cells = int(np.clip(max(high[:2] - low[:2]) * scale / _CELL, *_CELLS))
+    detail = Detail(cells, MAX_TRIANGLES, _MAX_CROSSINGS)
     middle = (low + high) / 2 * scale
     vertices = vertices * scale - (middle[0], middle[1], 0.0)
     try:
-        surface = HeightMap.of(vertices, faces, _CELLS)
+        surface = HeightMap.of(vertices, faces, detail)
         level = _floor(surface)
         rise = level + _LOWERED
         offset = _rounded(-np.array([middle[0], middle[1], rise]))
         vertices[:, 2] -= rise
-        surface = HeightMap.of(vertices, faces, _CELLS)
+        surface = HeightMap.of(vertices, faces, detail)
         floors = _free_floors(surface)
         if not floors[-1].parts:
-            raise GlbError("no_floor", f"no part of its floor has {_STANDING:g} m of free height and room to stand")
+            even = f"flat within {_EVEN * 1e3:g} mm, as scans are not,"
+            raise GlbError(
+                "no_floor", f"no part of its floor, {even} has {_STANDING:g} m of free height and room to stand"
+            )
         ceiling = _ceiling(surface)
         _check_upright(surface, ceiling)
         sight = _sight(surface, floors[-1])
-        surfaces = tuple(_surfaces(vertices, faces, surface, sight))
+        surfaces = tuple(_surfaces(vertices, faces, surface, sight, detail))
     except TooComplex as error:
         raise GlbError("too_complex", str(error)) from None
     return Interior(
@@ -126,6 +150,17 @@ def _unit(height: float) -> float:
     )
 
 
+def _check_side(size: Floats) -> None:
+    """Raise GlbError if a model of this size (3,) lies on its side, as files do whose axis z points up."""
+    low, high, times = _LYING
+    narrow, wide = sorted(size[:2])
+    if low <= narrow <= high and min(wide, size[2]) > times * narrow:
+        raise GlbError(
+            "on_its_side",
+            f"{size[2]:.3g} m high and {narrow:.3g} m deep: the axis y of a GLB points up; export it with +Y up",
+        )
+
+
 def _rounded(point: Floats) -> tuple[float, float, float]:
     x, y, z = (round(float(value), 6) + 0.0 for value in point)
     return x, y, z
@@ -137,13 +172,28 @@ def _level(surface: HeightMap, clearance: float) -> Mask:
 
 
 def _floor(surface: HeightMap) -> float:
-    """Height of the floor: the highest point of the largest plane on which a person can stand."""
+    """Height of the floor: the highest point of the largest plane on which a person can stand.
+
+    The area of a plane is what is below a ceiling, if that is `_COVERED` for any plane.
+    """
     level = np.flatnonzero(_level(surface, _STANDING))
+    covered = level[np.isfinite(surface.clearance[level])]
+    try:
+        return _largest_plane(surface, covered, _COVERED)
+    except GlbError:
+        return _largest_plane(surface, level, _WALKABLE[0])
+
+
+def _largest_plane(surface: HeightMap, level: Integers, least: float) -> float:
+    """The highest point of the largest plane among level crossings.
+
+    Raises GlbError if none has `least` square meters.
+    """
     lowest = np.full(surface.shape[0] * surface.shape[1], np.inf)
     np.minimum.at(lowest, surface.at, surface.z)
     on_top = surface.z - lowest[surface.at] > _BELOW
     level = level[np.argsort(surface.z[level], kind="stable")]
-    fewest = _WALKABLE[0] / surface.cell**2
+    fewest = least / surface.cell**2
     best, best_count = math.nan, 0
     while len(level) > fewest:
         z = surface.z[level]
@@ -196,10 +246,11 @@ def _free_floors(surface: HeightMap) -> tuple[Floor, ...]:
 
 
 def _ceiling(surface: HeightMap) -> float:
-    """Median height above the floor where a person can stand; 0 if most of it is below the open sky."""
+    """Height above the floor of all but the lowest tenth of the ceiling, where a person can stand; 0 if most of the
+    floor is below the open sky."""
     own = _level(surface, _STANDING) & (np.abs(surface.z) < 2 * _EVEN)
-    height = float(np.median(surface.clearance[own]))
-    return height if math.isfinite(height) else 0.0
+    heights = surface.clearance[own]
+    return float(np.quantile(heights, _LOW_CEILING, method="lower")) if np.isfinite(np.median(heights)) else 0.0
 
 
 def _check_upright(surface: HeightMap, ceiling: float) -> None:
@@ -224,18 +275,29 @@ def _sight(surface: HeightMap, walkable: Floor) -> tuple[Outline, ...]:
     return tuple(rings_of(outline) for outline in found)
 
 
-def _surfaces(vertices: Floats, faces: Integers, surface: HeightMap, sight: tuple[Outline, ...]) -> Iterator[Support]:
+def _surfaces(
+    vertices: Floats, faces: Integers, surface: HeightMap, sight: tuple[Outline, ...], detail: Detail
+) -> Iterator[Support]:
     """What things can be put on: flat regions below the eyes that can be seen from the floor.
 
-    Ceilings are left out of the search, because all that is below one is a shelf to it.
+    Ceilings and the slopes of roofs are left out of the search, because all that is below one is a shelf to it. The
+    free height is that below them.
     """
     import shapely
 
-    below = vertices[faces][:, :, 2].min(axis=1) < _SIGHT[1]
+    corners = vertices[faces]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    steep = np.abs(normal[:, 2]) < _STEEP * np.linalg.norm(normal, axis=1)
+    lowest, highest = corners[:, :, 2].min(axis=1), corners[:, :, 2].max(axis=1)
+    below = (lowest < _SIGHT[1]) & (steep | (highest <= _SIGHT[1]))
     seen = shape_of(sight)
     shapely.prepare(seen)
-    for one in find_supports(vertices, faces[below], _CELLS):
-        if one.kind not in ("top", "soft", "inside") or not _SURFACES[0] <= one.z <= _SURFACES[1]:
+    for one in find_supports(vertices, faces[below], detail, _FURNITURE):
+        if (
+            one.kind == "under"
+            or (one.kind == "shelf" and one.z + one.clearance < _SIGHT[1])
+            or not _SURFACES[0] <= one.z <= _SURFACES[1]
+        ):
             continue
         if one.radius < _SURFACE or not seen.contains(one.shape().representative_point()):
             continue
@@ -244,7 +306,8 @@ def _surfaces(vertices: Floats, faces: Integers, surface: HeightMap, sight: tupl
             continue
         # The walls of a room make a container of every table in it.
         soft = one.patch is not None and one.patch.step > _SOFT_STEP
-        yield replace(one, kind="soft" if soft else "top", rim=0.0, clearance=round(clearance, 6))
+        kind = "soft" if soft else "top"
+        yield replace(one, kind=kind, rim=0.0, clearance=round(clearance, 6))
 
 
 def _clearance(surface: HeightMap, level: float, area: "shapely.Geometry") -> float:

@@ -23,6 +23,7 @@ from typing import Final, TextIO
 from pydantic import TypeAdapter, ValidationError
 
 from ...shards.errors import BadInput
+from ..csv_rows import separator_of
 from ..models.table import TABLE
 from .factories import Factory
 
@@ -137,7 +138,7 @@ class AssetCache:
         """Rows that exist are kept as they are, and so are the columns: a user may have changed them."""
         table = self.root / TABLE
         text = table.read_text(encoding="utf-8-sig") if table.is_file() else ",".join(_HEADER) + "\n"
-        comma = ";" if ";" in text.partition("\n")[0] else ","
+        comma = separator_of(text)
         lines = list(csv.reader(text.splitlines(), delimiter=comma))
         known = {cell for line in lines for cell in line[:1]}
         more = io.StringIO()

@@ -22,7 +22,7 @@ from ..blender.process import SCRIPT
 from ..blender.render import AssetError, Renderer, RenderTimeout, SceneError
 from ..scenes.spec import RenderOptions
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """To be increased with every change of `sources/blender/convert.py` that alters its output."""
 
 

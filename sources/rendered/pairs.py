@@ -167,7 +167,7 @@ class RenderPairs(Stage):
         while attempt < self.scene.max_proposals:
             scene = scene_number(attempt)
             try:
-                specs = self._propose(model, sample, seed, attempt, broken)
+                specs = self.proposals(model, sample, seed, attempt, broken)
                 if not isinstance(specs, str):
                     if scene != loaded:
                         spec = model.materials.located(specs[0])
@@ -202,7 +202,7 @@ class RenderPairs(Stage):
             reason, attempt, f"{tried}; {len(broken)} assets cannot be shown: {named}" if broken else tried, rejected
         )
 
-    def _propose(
+    def proposals(
         self, model: PairRenderer, sample: Sample, seed: int, attempt: int, broken: Collection[str]
     ) -> tuple[SceneSpec, ...] | str:
         """One proposal whose edited object has a name, or why there is none.

@@ -166,10 +166,11 @@ class Arrangement:
         return shapely.Polygon([near + low, near + high, far + high, far + low])
 
 
-def outlines(found: Furnished) -> list[tuple[F64, float]]:
-    """Footprints and heights of what stands on the floor, as `room.dress_room` takes them."""
+def outlines(found: Furnished, on_floor: bool) -> list[tuple[F64, float]]:
+    """Footprints and heights of what stands on the floor, or of what stands on or in others, as `room.dress_room` takes
+    them."""
     return [
         (footprint(found.assets[id], place), heights(found.assets[id], place)[1])
         for id, place in found.placements.items()
-        if place.standing is None or place.standing.kind == "under"
+        if (place.standing is None or place.standing.kind == "under") == on_floor
     ]

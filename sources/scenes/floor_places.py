@@ -9,6 +9,7 @@ import numpy as np
 
 from ...shards.geometry import F64
 from ..assets.asset import Asset
+from ..assets.carriers import role
 from ..assets.supports import Support
 from .arrangement import APART, Arrangement
 from .footprints import extent, footprint
@@ -22,6 +23,8 @@ SPOTS: Final = 16
 _WALL_GAP: Final = (0.01, 0.04)
 _TUCKED: Final = (0.05, 0.5)
 """Fraction of its depth by which a chair is pushed under a table."""
+_KNEES: Final = (0.12, 0.42)
+"""Meters from a seat up to the top of the table or desk at which it stands."""
 _LARGE: Final = 0.75
 """Meters: an object that is longer stands parallel to a wall in a corner; a smaller one may face out of it."""
 
@@ -94,6 +97,8 @@ def in_front(work: Arrangement, asset: Asset, other: int, item: Item) -> int:
     """In front of another object, facing it or the same way."""
     front, angle = work.facing(other)
     base, across = work.found.placements[other], np.array([-front[1], front[0]])
+    if item.facing and not _suits_table(work, asset, other):
+        return 0
     for _ in range(SPOTS):
         turn = (180.0 if item.facing else 0.0) + float(work.rng.normal(0, 5.0 if item.facing else 2.0))
         yaw = angle + turn - work.front(asset)
@@ -137,6 +142,8 @@ def at_side(work: Arrangement, asset: Asset, other: int, item: Item, side: float
 def at_table(work: Arrangement, asset: Asset, table: int, angle: float) -> int:
     """At the side of a table in the direction `angle` (degrees, world), facing it, partly below it where there is
     room."""
+    if not _suits_table(work, asset, table):
+        return 0
     base = work.found.placements[table]
     outward = np.array([np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))])
     across = np.array([-outward[1], outward[0]])
@@ -157,6 +164,16 @@ def at_table(work: Arrangement, asset: Asset, table: int, angle: float) -> int:
         if found := work.add_if_free(asset, spot, yaw, skip=(table,) if tucked else ()):
             return found
     return 0
+
+
+def _suits_table(work: Arrangement, asset: Asset, table: int) -> bool:
+    """Whether a seat has the height for one who sits at a table; True of what is no seat, or stands at no table."""
+    seats = [one.z for one in work.supports_of(asset) if one.kind in ("top", "soft")]
+    carrier = work.found.assets[table]
+    tops = [one.z for one in work.supports_of(carrier) if one.kind == "top"]
+    if role(asset.category) != "seat" or role(carrier.category) != "surface" or not seats or not tops:
+        return True
+    return _KNEES[0] <= max(tops) - max(seats) <= _KNEES[1]
 
 
 def _tuckable(work: Arrangement, asset: Asset, spot: F64, yaw: float, table: int, under: Support, depth: float) -> bool:

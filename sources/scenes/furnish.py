@@ -4,6 +4,7 @@ Invariant: that of `arrangement` for what stands on the floor, and that of `stan
 other objects. Nothing high stands in front of a window.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -26,6 +27,8 @@ _NEAR_COUNT: Final = (3, 8)
 """Fewest and most things that the surface of a near view should carry."""
 _NEAR_SPREAD: Final = 0.45
 """Meters around the first thing on a surface where a near view has the others: on a long table they are together."""
+_AGAIN: Final = 0.1
+"""Weight of a category that is in the scene already, for each of its objects."""
 _TOP_SHARE: Final = 0.85
 """A surface at least at this fraction of a model's height is its top."""
 
@@ -79,6 +82,7 @@ def impossible(
 ) -> str:
     """Why no room can be furnished from a template with some models; empty if it may be possible."""
     long, short = sorted((template.size[0][1], template.size[1][1]), reverse=True)
+    asked = Counter(item.role for item in template.items if item.needed)
     for item in template.items:
         if not item.needed:
             continue
@@ -93,6 +97,9 @@ def impossible(
                 f"{' and so on' if len(role.is_) > 6 else ''}, {role.size[0]:g} to {role.size[1]:g} m long and "
                 f"{role.height[0]:g} to {role.height[1]:g} m high{carrying}"
             )
+        models = len({one.model or one.uid for one in able})
+        if models < asked[item.role]:
+            return f"the role '{item.role}' is needed {asked[item.role]} times, but only {models} models can play it"
         if not any(
             max(one.size_m[:2]) < long and min(one.size_m[:2]) < short and one.size_m[2] < template.size[2][1]
             for one in able
@@ -244,7 +251,7 @@ class _Furnisher:
         if not able:
             return []
         # Categories are drawn evenly, new ones first: a room is not full of lamps because the models are.
-        weights = np.array([0.25 ** self._categories.get(asset.category, 0) for asset in able])
+        weights = np.array([_AGAIN ** self._categories.get(asset.category, 0) for asset in able])
         sizes: dict[str, int] = {}
         for asset in able:
             sizes[asset.category] = sizes.get(asset.category, 0) + 1

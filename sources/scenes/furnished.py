@@ -46,10 +46,14 @@ _LAYOUTS: Final = 4
 """Rooms that are tried before the scene is rejected."""
 _SEEN: Final = 0.3
 """Objects of which less is forecast to be seen are left out."""
+_FRAMED: Final = 0.7
+"""So are things on others of which less is inside the frame: half a pumpkin at its edge is no part of a picture."""
 _CAMERAS: Final = 16
 """Cameras that are tried for one room."""
 _CHOICES: Final = 2
 """Cameras that see enough, of which the best is taken."""
+_PLENTY: Final = 6
+"""Objects in a view that is not bare: others are taken only if no camera sees so many."""
 _EYE: Final[Mapping[View, Range]] = {"room": (1.3, 1.65), "near": (1.15, 1.7)}
 """Height of the eyes, meters."""
 _AZIMUTH: Final = 40.0
@@ -138,7 +142,7 @@ def _seen_scene(
         look = _Look(orbit, kept, objects, outlook, fit)
         if best is None or look.score > best.score:
             best = look
-        enough += 1
+        enough += len(kept.assets) >= _PLENTY
         if enough == _CHOICES:
             break
     if best is None:
@@ -151,7 +155,8 @@ def _seen_scene(
         daylight = float(rng.uniform(*options.light.strength))
         light, floor = replace(sky, strength=round(daylight, 6)), garden.ground
     else:
-        dressed = seen_from(dress_room(rng, room, outlines(best.found)), [best.orbit.pose()])
+        standing, things = outlines(best.found, on_floor=True), outlines(best.found, on_floor=False)
+        dressed = seen_from(dress_room(rng, room, standing, things), [best.orbit.pose()])
         outside = sample_outlook(rng, dressed.light.mood, options.light.hdris)
         daylight = float(rng.uniform(*options.light.strength))
         dressed = with_daylight(dressed, daylight)
@@ -241,7 +246,11 @@ def _seen(found: Furnished, orbit: Orbit, resolution: tuple[int, int]) -> tuple[
         placements = {id: found.placements[id] for id in ids}
         supports = {id: found.supports[id] for id in ids if id in found.supports}
         outlook = forecast(objects, placements, orbit.pose(), resolution, supports)
-        seen = {id for id, look in outlook.items() if look.visible * look.in_frame >= _SEEN}
+        seen = {
+            id
+            for id, look in outlook.items()
+            if look.visible * look.in_frame >= _SEEN and (placements[id].standing is None or look.in_frame >= _FRAMED)
+        }
         unseen = set(ids) - seen - holders(seen, placements)
         if not unseen:
             break

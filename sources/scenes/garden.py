@@ -72,7 +72,7 @@ class Sunlight:
     """Of the light, unit."""
     irradiance: float
     """On a surface across it."""
-    colour: Color
+    color: Color
 
 
 @dataclass(frozen=True)
@@ -215,5 +215,5 @@ def _sun(rng: np.random.Generator, heading_deg: float) -> Sunlight:
     return Sunlight(
         direction=(_rounded(np.cos(turn) * flat), _rounded(np.sin(turn) * flat), _rounded(-np.sin(elevation))),
         irradiance=_rounded(rng.uniform(2.0, 5.0)),
-        colour=(1.0, 0.93, 0.82),
+        color=(1.0, 0.93, 0.82),
     )

@@ -49,7 +49,7 @@ class Interior:
     high: tuple[float, float, float]
     """The corners of the model's box."""
     ceiling: float
-    """Height of the ceiling above most of the floor; 0 if it is open above."""
+    """Height of the ceiling above most of where a person can stand; 0 if it is open above."""
     floors: tuple[Floor, ...]
     """From the smallest clearance to the largest, in which a person can stand."""
     sight: tuple[Outline, ...]
@@ -74,7 +74,8 @@ class Interior:
         return self._areas[-1]
 
     @cached_property
-    def _eye_area(self) -> "shapely.Geometry":
+    def eye_area(self) -> "shapely.Geometry":
+        """Where a camera can be."""
         return _prepared(self.walkable.buffer(-EYE_FREE))
 
     @cached_property
@@ -87,7 +88,7 @@ class Interior:
 
         if not _LOWEST_EYE <= point[2] <= self.floors[-1].clearance - EYE_FREE:
             return False
-        return bool(shapely.contains_xy(self._eye_area, point[0], point[1]))
+        return bool(shapely.contains_xy(self.eye_area, point[0], point[1]))
 
     def sees(self, eye: F64, point: F64) -> bool:
         """Whether no wall, no high furniture and no surface of the model is between a camera and a lower point (3,)."""
@@ -131,8 +132,9 @@ class EnvironmentSpec:
 
 
 def lamp_over(interior: Interior, points: F64) -> tuple[float, float, float, float, float]:
-    """A large soft light below the ceiling, above some points (N, 2 or 3), inside the model's box."""
-    low, high = np.array(interior.low[:2]), np.array(interior.high[:2])
+    """A large soft light below the ceiling, near some points (N, 2 or 3) and above where a camera can be: elsewhere the
+    ceiling may be lower."""
+    low, high = np.reshape(interior.eye_area.bounds, (2, 2))
     first, last = np.maximum(points[:, :2].min(axis=0) - 0.5, low), np.minimum(points[:, :2].max(axis=0) + 0.5, high)
     middle, size = (first + last) / 2, np.clip(last - first, 0.6, _LAMP)
     height = _UNDER_CEILING * interior.ceiling if interior.ceiling else _OPEN_LAMP

@@ -58,6 +58,8 @@ class Opening:
     """Panes of a window, panels of a door: across, down."""
     surface: Surface
     """Of the frame, and of the leaf of a door."""
+    sill: float = 0.045
+    """How far the sill of a window stands out of the wall."""
 
     @property
     def span(self) -> Range:
@@ -78,7 +80,7 @@ class Picture:
     """Width of the frame."""
     mat: float
     """Width of the white border between frame and picture."""
-    colour: Color
+    color: Color
     """Of the frame, linear RGB."""
     style: Literal["abstract", "landscape", "shapes", "botanical"]
     seed: int
@@ -92,7 +94,7 @@ class Rug:
     length: float
     width: float
     style: Literal["plain", "border", "stripes", "checks", "kilim", "medallion"]
-    colours: tuple[Color, Color, Color]
+    colors: tuple[Color, Color, Color]
     """Ground, pattern and accent, linear RGB."""
     seed: int
 
@@ -122,7 +124,7 @@ class Lamp:
     """Of the shade."""
     watts: float
     """0: the lamp is off."""
-    colour: Color
+    color: Color
     """Of the light."""
     shade: Surface
 
@@ -136,7 +138,7 @@ class Sun:
     """Of the light: unit, into the room."""
     irradiance: float
     """On a surface across the beam."""
-    colour: Color
+    color: Color
 
 
 @dataclass(frozen=True)
@@ -146,10 +148,10 @@ class RoomLight:
     mood: Mood
     windows: float
     """Radiance of the light that the windows' area gives."""
-    windows_colour: Color
+    windows_color: Color
     fill: float
     """Radiance of the light that comes through `unseen` sides from everywhere: it stands for many bounces."""
-    fill_colour: Color
+    fill_color: Color
     lamps: tuple[Lamp, ...]
     sun: Sun | None
     unseen: tuple[Side, ...] = ("ceiling",)
@@ -222,16 +224,31 @@ def sample_room(
     )
 
 
-def dress_room(rng: np.random.Generator, room: Room, taken: Furniture) -> Room:
+def dress_room(rng: np.random.Generator, room: Room, taken: Furniture, things: Furniture = ()) -> Room:
     """The room with curtains, pictures, a rug and, where the mood wants one, a standing lamp, as far as `taken` leaves
-    place for them."""
-    curtains = _curtains(rng, room, taken) if rng.random() < 0.65 else ()
+    place for them.
+
+    Args:
+        things: footprints and heights of what stands on furniture. Curtains keep off these, and sills end at the wall.
+    """
+    curtains = _curtains(rng, room, [*taken, *things]) if rng.random() < 0.65 else ()
     pictures = _pictures(rng, room, curtains, taken)
     rug = _rug(rng, room, taken) if room.floor.kind != "carpet" and rng.random() < 0.6 else None
     light = room.light
     if light.mood != "day" and (lamp := _standing_lamp(rng, room, taken)):
         light = replace(light, lamps=(*light.lamps, lamp))
-    return replace(room, curtains=curtains, pictures=pictures, rug=rug, light=light)
+    openings = tuple(_with_sill(room, opening, [*taken, *things]) for opening in room.openings)
+    return replace(room, openings=openings, curtains=curtains, pictures=pictures, rug=rug, light=light)
+
+
+def _with_sill(room: Room, opening: Opening, taken: Furniture) -> Opening:
+    """The window with a sill that ends at the wall, where something would be in it."""
+    first, last = opening.span
+    before = _standing_at(room, opening.wall, taken, opening.sill + 0.005)
+    meets = any(
+        a < last + _SILL[0] and first - _SILL[0] < b and height > opening.bottom - _SILL[1] for a, b, height in before
+    )
+    return replace(opening, sill=_FLUSH) if meets and opening.kind == "window" else opening
 
 
 def seen_from(room: Room, cameras: Sequence[CameraPose]) -> Room:
@@ -249,8 +266,8 @@ def seen_from(room: Room, cameras: Sequence[CameraPose]) -> Room:
 
 
 def blocked(room: Room, bottom: float, top: float) -> list["shapely.Polygon"]:
-    """Parts of the floor plan where an object between two heights (meters) cannot be put: at lamps, in curtains, and on
-    the rug if the object stands on the floor and is so low that the rug would hide its base."""
+    """Parts of the floor plan where an object between two heights (meters) cannot be put: at lamps, in curtains and
+    sills, and on the rug if the object stands on the floor and is so low that the rug would hide its base."""
     import shapely
     import shapely.affinity
 
@@ -264,6 +281,14 @@ def blocked(room: Room, bottom: float, top: float) -> list["shapely.Polygon"]:
             ends = (curtain.along - curtain.width / 2, curtain.along + curtain.width / 2)
             near = [_at_wall(room, curtain.wall, end, 0.0) for end in ends]
             far = [_at_wall(room, curtain.wall, end, _CURTAIN_DEPTH) for end in reversed(ends)]
+            found.append(shapely.Polygon([*near, *far]))
+    for window in room.windows():
+        # Of a window down to the floor there is none.
+        if window.bottom > 0.1 and bottom < window.bottom and window.bottom - _SILL[1] < top:
+            first, last = window.span
+            ends = (first - _SILL[0], last + _SILL[0])
+            near = [_at_wall(room, window.wall, end, 0.0) for end in ends]
+            far = [_at_wall(room, window.wall, end, window.sill) for end in reversed(ends)]
             found.append(shapely.Polygon([*near, *far]))
     if room.rug is not None and bottom == 0 and top < FLAT_M:
         rug = shapely.box(-room.rug.length / 2, -room.rug.width / 2, room.rug.length / 2, room.rug.width / 2)
@@ -300,6 +325,10 @@ _LAMP_M = 1.5
 """Least distance of a standing lamp from a camera."""
 _CURTAIN_DEPTH = 0.14
 """How far a curtain reaches into the room, with its folds, meters."""
+_SILL = (0.05, 0.03)
+"""How far a sill reaches beyond its window at each side, and how thick it is, meters."""
+_FLUSH = 0.004
+"""How far a sill stands out of the wall where there is no room for it, meters."""
 _RAYS = 24
 """Rays across and down the image that decide which walls are seen."""
 _OUTLOOKS: dict[Mood, tuple[str, ...]] = {
@@ -319,7 +348,7 @@ _FRAMES: tuple[Color, ...] = (
 )
 _STYLES = ("abstract", "landscape", "shapes", "botanical")
 _RUG_STYLES = ("plain", "border", "stripes", "checks", "kilim", "medallion")
-_RUG_COLOURS: tuple[tuple[Color, Color, Color], ...] = (
+_RUG_COLORS: tuple[tuple[Color, Color, Color], ...] = (
     ((0.56, 0.5, 0.4), (0.3, 0.25, 0.18), (0.62, 0.58, 0.5)),
     ((0.3, 0.05, 0.05), (0.05, 0.07, 0.16), (0.6, 0.48, 0.3)),
     ((0.07, 0.12, 0.22), (0.5, 0.46, 0.38), (0.45, 0.16, 0.08)),
@@ -396,9 +425,9 @@ def _light(
     return RoomLight(
         mood=mood,
         windows=_rounded(rng.uniform(*windows)),
-        windows_colour=cool,
+        windows_color=cool,
         fill=_rounded(rng.uniform(*fill)),
-        fill_colour=warm,
+        fill_color=warm,
         lamps=(_ceiling_lamp(rng, size, mood),),
         sun=sun,
     )
@@ -413,7 +442,7 @@ def _sun(rng: np.random.Generator, wall: WallName, mood: Mood) -> Sun:
         wall=wall,
         direction=(_rounded(flat[0]), _rounded(flat[1]), _rounded(-np.sin(elevation))),
         irradiance=_rounded(rng.uniform(*((9.0, 16.0) if mood == "day" else (3.0, 6.0)))),
-        colour=(1.0, 0.9, 0.76) if mood == "day" else (1.0, 0.6, 0.3),
+        color=(1.0, 0.9, 0.76) if mood == "day" else (1.0, 0.6, 0.3),
     )
 
 
@@ -427,7 +456,7 @@ def _ceiling_lamp(rng: np.random.Generator, size: tuple[float, float, float], mo
         z=_rounded(size[2] - (rng.uniform(0.35, 0.55) if pendant else 0.08)),
         radius=_rounded(rng.uniform(0.16, 0.26)),
         watts=_rounded(watts),
-        colour=_WARM,
+        color=_WARM,
         shade=sample_surface(rng, "cloth" if pendant else "trim"),
     )
 
@@ -449,7 +478,7 @@ def _standing_lamp(rng: np.random.Generator, room: Room, taken: Furniture) -> La
             z=_rounded(rng.uniform(1.35, 1.6)),
             radius=_rounded(radius),
             watts=_rounded(rng.uniform(25.0, 45.0)),
-            colour=_WARM,
+            color=_WARM,
             shade=sample_surface(rng, "cloth"),
         )
     return None
@@ -531,7 +560,7 @@ def _pictures(
         if reach < 0:
             continue
         frame, mat = float(rng.choice([0.015, 0.022, 0.035])), float(rng.choice([0.0, 0.04, 0.07]))
-        colour = _FRAMES[int(rng.integers(len(_FRAMES)))]
+        color = _FRAMES[int(rng.integers(len(_FRAMES)))]
         style: Literal["abstract", "landscape", "shapes", "botanical"] = _STYLES[int(rng.integers(len(_STYLES)))]
         for _ in range(12):
             middle = float(rng.uniform(-reach, reach))
@@ -546,7 +575,7 @@ def _pictures(
                             height=_rounded(height),
                             frame=frame,
                             mat=_rounded(min(mat, 0.15 * height)),
-                            colour=colour,
+                            color=color,
                             style=style,
                             seed=int(rng.integers(1_000_000)),
                         )
@@ -563,7 +592,7 @@ def _rug(rng: np.random.Generator, room: Room, taken: Furniture) -> Rug | None:
     centers = [outline.mean(axis=0) for outline, height in taken if height >= FLAT_M]
     across, along = (side / 2 - 0.08 for side in room.size[:2])
     floor = shapely.box(-across, -along, across, along)
-    colours = _RUG_COLOURS[int(rng.integers(len(_RUG_COLOURS)))]
+    colors = _RUG_COLORS[int(rng.integers(len(_RUG_COLORS)))]
     style: Literal["plain", "border", "stripes", "checks", "kilim", "medallion"] = _RUG_STYLES[int(rng.integers(6))]
     for shrink in np.linspace(1.0, 0.6, 14):
         length, width = float(rng.uniform(1.5, 2.6) * shrink), float(rng.uniform(1.1, 1.8) * shrink)
@@ -582,7 +611,7 @@ def _rug(rng: np.random.Generator, room: Room, taken: Furniture) -> Rug | None:
                 length=_rounded(length),
                 width=_rounded(width),
                 style=style,
-                colours=colours,
+                colors=colors,
                 seed=int(rng.integers(1_000_000)),
             )
     return None

@@ -240,7 +240,7 @@ _ROOM_FLOOR_TURNS: dict[SurfaceKind, tuple[float, ...]] = {
 
 
 def sample_surface(rng: np.random.Generator, role: Role) -> Surface:
-    """A surface that one could meet: kind by its share, a known colour pair a little varied.
+    """A surface that one could meet: kind by its share, a known color pair a little varied.
 
     Floors of open scenes lie at any angle to the world's axes, those of rooms mostly square to the walls; patterns of
     walls stay plumb.

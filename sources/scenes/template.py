@@ -71,6 +71,8 @@ class Role(Options):
 
     is_: tuple[str, ...] = Field(alias="is", min_length=1)
     """Categories. `table` includes `wooden table` and `table with tablecloth`."""
+    except_: tuple[str, ...] = Field(default=(), alias="except")
+    """Categories that cannot, although `is` includes them."""
     size: Range = (0.0, 10.0)
     """Range of the largest side."""
     height: Range = (0.0, 10.0)
@@ -82,7 +84,9 @@ class Role(Options):
     def fits(self, category: str, size: tuple[float, float, float]) -> bool:
         """Whether a model of this category and size can play the role, and is in proportion for its category."""
         wanted = self.size[0] <= max(size) <= self.size[1] and self.height[0] <= size[2] <= self.height[1]
-        return wanted and not _names_of(category).isdisjoint(self.is_) and max(size) <= _largest(category)
+        names = _names_of(category)
+        named = not names.isdisjoint(self.is_) and names.isdisjoint(self.except_)
+        return wanted and named and max(size) <= _largest(category)
 
 
 class Item(Options):

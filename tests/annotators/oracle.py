@@ -5,6 +5,7 @@ Independent of `annotators`: it projects points and intersects footprints, and u
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import product
 
 import numpy as np
 from shapely.geometry import Point, Polygon
@@ -107,6 +108,68 @@ def false_supports(facts: PairFacts, text: str, names: Mapping[str, int]) -> tup
     ):
         wrong.append("nothing stands on it")
     return found, wrong
+
+
+_CAPTION_RELATIONS = {
+    "to the left of": "left",
+    "to the right of": "right",
+    "in front of": "front",
+    "behind": "behind",
+    "between": "between",
+    "next to": "next",
+    "against the wall": "against",
+    "in the corner of the room": "corner",
+}
+
+
+def false_caption(facts: PairFacts, text: str, state: str, nouns: Mapping[int, str]) -> Iterator[str]:
+    """The statements of a caption of a furnished scene that hold for no objects of these nouns.
+
+    Args:
+        nouns: of the objects that the image shows, by id.
+    """
+    said = set[str]()
+    last = ""
+    for clause in text.removesuffix(".").split("; "):
+        if found := re.match(r"(.+) (?:stands?|lies?) (on top of|on|in|under) (?:the |an? |some )?(.+)$", clause, re.I):
+            subjects, how, carrier = found.groups()
+            last = carrier = (
+                last
+                if carrier == "it"
+                else re.sub(r"^(?:(?:top|middle|bottom|a)? ?shelf of )(?:the |an? )?", "", carrier)
+            )
+            below = [id for id, noun in nouns.items() if noun == carrier]
+            if not below:
+                yield f"no {carrier}"
+            for one in re.split(r", | and (?=the |an? |some |two |three |four |\d)", subjects):
+                noun = _bare(one)
+                if noun == carrier:
+                    continue
+                ids = [
+                    id
+                    for id, other in nouns.items()
+                    if other in (noun, noun.removesuffix("s"), noun.removesuffix("es"))
+                ]
+                supports = [getattr(thing, f"{state}_support") for thing in facts.objects if thing.id in ids]
+                kinds = {"in": {"inside"}, "under": {"under"}}.get(how, {"top", "soft", "shelf"})
+                if ids and not any(one.object in below and one.kind in kinds for one in supports):
+                    yield f"{noun} {how} {carrier}"
+                said.add(noun)
+            continue
+        for words, kind in _CAPTION_RELATIONS.items():
+            if found := re.match(rf"the (.+) (?:is|are) {words}(?: the (.+?))?(?: and the (.+))?$", clause, re.I):
+                groups = [[id for id, noun in nouns.items() if noun == name] for name in found.groups() if name]
+                if not all(groups) or not any(
+                    holds(facts, kind, many[0], list(many[1:]) or [many[0]], state) for many in product(*groups)
+                ):
+                    yield clause
+                break
+
+
+def _bare(noun: str) -> str:
+    return re.sub(r"^(?:the|an?|some|two|three|four|five) |^(?:\w+ )?(?:pairs? of )", "", noun.lower()).removeprefix(
+        "pair of "
+    )
 
 
 def _rests(facts: PairFacts, mine: SceneObject, other: int, how: str, side: str) -> bool:

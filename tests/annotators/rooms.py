@@ -102,7 +102,7 @@ def room(seed: int, kind: EditKind) -> PairFacts | None:
         names = name_objects(spec)
         if isinstance(names, str):
             continue
-        facts = _facts(spec, names)
+        facts = facts_of(spec, names)
         shown = [one for one in facts.objects if one.id in edit.edited]
         if all(
             _seen(one, "source") != (kind == "insert") and _seen(one, "target") != (kind == "remove") for one in shown
@@ -117,7 +117,7 @@ def _proposed(seed: int, kind: EditKind) -> PairFacts | None:
     spec = propose([], kind, options, (SIDE, SIDE), seed, 0, furniture())
     if not isinstance(spec, SceneSpec) or isinstance(names := name_objects(spec), str):
         return None
-    return _facts(spec, names)
+    return facts_of(spec, names)
 
 
 def _seen(one: SceneObject, state: str) -> bool:
@@ -256,7 +256,8 @@ def _on_floor(rng: np.random.Generator, scene: Scene, before: Placements, id: in
     return None
 
 
-def _facts(spec: SceneSpec, names: dict[int, str]) -> PairFacts:
+def facts_of(spec: SceneSpec, names: dict[int, str]) -> PairFacts:
+    """The facts of a sampled pair, with forecast boxes."""
     states = (spec.source, spec.target)
     outlooks = [forecast(spec.objects, state.placements, state.camera, (SIDE, SIDE)) for state in states]
     objects: list[SceneObject] = []
@@ -308,6 +309,7 @@ def _facts(spec: SceneSpec, names: dict[int, str]) -> PairFacts:
         colours=[placed.asset.colour for placed in spec.objects],
         fronts=[UNKNOWN_FRONT if front is None else front % 360 for front in fronts],
         room=[] if spec.room is None else list(spec.room.size),
+        scene=spec.kind,
     )
 
 

@@ -10,10 +10,11 @@ from spatialdata_builder.annotators.captions import caption
 from spatialdata_builder.annotators.case import Case, noun_phrase
 from spatialdata_builder.annotators.grounding import edit_facts
 from spatialdata_builder.annotators.phrases import bare
+from spatialdata_builder.annotators.relations import present
 from spatialdata_builder.annotators.supports import at, riders, support_of
 from spatialdata_builder.annotators.templates import instructions
 from spatialdata_builder.shards.schema import EditKind, PairFacts, SupportRef
-from tests.annotators.oracle import false_supports, holds
+from tests.annotators.oracle import false_caption, false_supports, holds
 from tests.annotators.rooms import SIDE, on_shelf, room, rooms
 
 pytestmark = pytest.mark.slow
@@ -158,6 +159,24 @@ def test_captions_say_what_stands_on_what():
                         assert {"in": "inside", "under": "under"}.get(how, support.kind) == support.kind, text
                         said[how] += 1
     assert said["on"] > 100 and said["in"] and said["under"], said
+
+
+def test_captions_are_true_of_their_own_image_and_changed_ones_are_not():
+    changed = caught = 0
+    for facts in rooms(60):
+        for state in ("source", "target"):
+            text = caption(facts, state, np.random.default_rng(0))
+            nouns = {
+                one.id: noun_phrase(facts, one, bare(one.category))
+                for one in facts.objects
+                if present(facts, one, state)
+            }
+            assert list(false_caption(facts, text, state, nouns)) == [], text
+            for words, others in ((" left of ", " right of "), (" in front of ", " behind "), (" on ", " under ")):
+                if words in text:
+                    changed += 1
+                    caught += bool(list(false_caption(facts, text.replace(words, others), state, nouns)))
+    assert caught > 0.9 * changed > 45
 
 
 def test_the_facts_for_a_model_say_what_objects_stand_on():

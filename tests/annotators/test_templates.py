@@ -230,7 +230,7 @@ def test_an_insertion_says_where_if_possible():
     for seed in range(60):
         facts = random_facts(seed, "insert")
         case = Case(facts, SIDE, SIDE)
-        if case.after:
+        if case.target_relations:
             assert not re.search(
                 r"to the (?:scene|picture|image)\.|into the scene|in the scene", texts_of(facts, seed)[0]
             )

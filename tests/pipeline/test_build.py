@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from spatialdata_builder.shards.interop.object3dit import FILES
+from tests.pipeline.command_line import run
 from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
 
 pytestmark = pytest.mark.slow
@@ -41,11 +42,11 @@ def shards_of(out: Path) -> dict[str, bytes]:
 
 
 def test_a_build_ends_in_valid_shards(undisturbed: Path):
-    done = spatialdata("verify", str(undisturbed), "--json")
-    found = json.loads(done.stdout)
+    done = run("verify", undisturbed, "--json")
+    found = json.loads(done.out)
     # A third of 24 pairs are removals, which also give insertions.
-    assert (done.returncode, found["ok"], found["samples"]) == (0, True, 32)
-    status = json.loads(spatialdata("status", str(undisturbed), "--json").stdout)
+    assert (done.code, found["ok"], found["samples"]) == (0, True, 32)
+    status = json.loads(run("status", undisturbed, "--json").out)
     assert status["finished"]
     assert {split["split"]: split["samples"] for split in status["shards"]} == {"train": 24, "test": 8}
     assert all(layer["samples"] == 32 for layer in status["layers"].values())
@@ -79,9 +80,9 @@ def test_engines_agree(release: Path, undisturbed: Path, tmp_path: Path):
 
 def test_only_a_changed_layer_is_recomputed(release: Path, out: Path):
     before = {path: path.stat().st_mtime_ns for path in out.glob("layers/*/*")}
-    done = spatialdata(*build_arguments(release, out, "layers.instruction.variants=2"), "--json")
-    assert done.returncode == 0, done.stderr
-    stages = json.loads(done.stdout)["stages"]
+    done = run(*build_arguments(release, out, "layers.instruction.variants=2"), "--json")
+    assert done.code == 0, done
+    stages = json.loads(done.out)["stages"]
     computed = {name: stage["samples"] for name, stage in stages.items() if stage["samples"]}
     dependents = {name for name in computed if name != "instruction"}
     assert computed["instruction"] == 32
@@ -91,10 +92,10 @@ def test_only_a_changed_layer_is_recomputed(release: Path, out: Path):
 
 def test_a_plan_is_not_overwritten(release: Path, undisturbed: Path):
     before = files_of(undisturbed)
-    done = spatialdata(*build_arguments(release, undisturbed, "seed=5", "edits={rotate: 1}"))
-    assert done.returncode == 2
-    assert "seed" in done.stderr or "edits" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    done = run(*build_arguments(release, undisturbed, "seed=5", "edits={rotate: 1}"))
+    assert done.code == 2
+    assert "seed" in done.err or "edits" in done.err
+    assert len(done.err.strip().splitlines()) == 1
     assert files_of(undisturbed) == before
 
 
@@ -107,11 +108,11 @@ def test_damaged_shards_are_found_and_rebuilt(undisturbed: Path, out: Path, dama
     shard.write_bytes(data[:-4000] if damage == "cut" else data)
     if damage == "gone":
         shard.unlink()
-    done = spatialdata("verify", str(out))
-    assert done.returncode == 1
-    assert shard.name in done.stdout
-    done = spatialdata("verify", str(out), "--repair")
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run("verify", out)
+    assert done.code == 1
+    assert shard.name in done.out
+    done = run("verify", out, "--repair")
+    assert done.code == 0, done
     assert shards_of(out) == shards_of(undisturbed)
 
 
@@ -120,10 +121,10 @@ def test_a_damaged_layer_file_is_recomputed(undisturbed: Path, out: Path):
     content = bytearray(layer.read_bytes())
     content[1000] ^= 255
     layer.write_bytes(content)
-    found = spatialdata("verify", str(out))
-    assert found.returncode == 1
-    assert "pair" in found.stdout
-    assert spatialdata("verify", str(out), "--repair").returncode == 0
+    found = run("verify", out)
+    assert found.code == 1
+    assert "pair" in found.out
+    assert run("verify", out, "--repair").code == 0
     assert shards_of(out) == shards_of(undisturbed)
 
 
@@ -133,9 +134,9 @@ def test_one_broken_pair_costs_one_pair(release: Path, tmp_path: Path):
     cut = broken / "translate/train/uid000/2.png"
     cut.write_bytes(cut.read_bytes()[:300])
     (broken / "rotate/train/uid001" / FILES[-1]).unlink()
-    done = spatialdata(*build_arguments(broken, tmp_path / "out"), "--json")
-    summary = json.loads(done.stdout)
-    assert done.returncode == 0
+    done = run(*build_arguments(broken, tmp_path / "out"), "--json")
+    summary = json.loads(done.out)
+    assert done.code == 0
     assert summary["rejected"] == 2
     assert summary["accepted"] == 10
     assert any("unreadable_image" in reason for reason in summary["rejects"])
@@ -166,7 +167,7 @@ def test_two_runs_at_once(release: Path, tmp_path: Path):
 
 def test_an_interrupted_build_prints_how_to_resume(release: Path, tmp_path: Path):
     out = tmp_path / "out"
-    run = subprocess.Popen(
+    driver = subprocess.Popen(
         [sys.executable, "-m", "spatialdata_builder.pipeline.cli", *build_arguments(release, out, "unit_size=1")],
         cwd=CHECKOUT,
         stderr=subprocess.PIPE,
@@ -174,12 +175,12 @@ def test_an_interrupted_build_prints_how_to_resume(release: Path, tmp_path: Path
     )
     deadline = time.monotonic() + 60
     while len(list(out.glob("layers/*/*.json"))) < 3:
-        assert run.poll() is None
+        assert driver.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    run.send_signal(signal.SIGINT)
-    _, stderr = run.communicate(timeout=60)
-    assert run.returncode == 130
+    driver.send_signal(signal.SIGINT)
+    _, stderr = driver.communicate(timeout=60)
+    assert driver.returncode == 130
     assert "rerun the command to resume" in stderr
     assert "Traceback" not in stderr
 
@@ -190,8 +191,8 @@ def test_rejects_are_retried_after_a_fix(release: Path, tmp_path: Path):
     image = root / "translate/train/uid000/2.png"
     whole = image.read_bytes()
     image.write_bytes(whole[:300])
-    assert json.loads(spatialdata(*build_arguments(root, out), "--json").stdout)["rejected"] == 1
+    assert json.loads(run(*build_arguments(root, out), "--json").out)["rejected"] == 1
     image.write_bytes(whole)
-    assert json.loads(spatialdata(*build_arguments(root, out), "--json").stdout)["rejected"] == 1
-    done = spatialdata(*build_arguments(root, out), "--retry", "unreadable_image", "--json")
-    assert json.loads(done.stdout)["rejected"] == 0
+    assert json.loads(run(*build_arguments(root, out), "--json").out)["rejected"] == 1
+    done = run(*build_arguments(root, out), "--retry", "unreadable_image", "--json")
+    assert json.loads(done.out)["rejected"] == 0

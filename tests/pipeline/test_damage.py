@@ -162,14 +162,21 @@ def test_a_damaged_build_file(release: Path, finished: Path, out: Path, change: 
     assert files_of(out) == files_of(finished)
 
 
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Settings: a cache of models, and a folder where plans share its survey."""
+    folder = tmp_path_factory.mktemp("boxes")
+    root = make_cache(folder / "cache", {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(12)})
+    return f"source.root={root}", f"source.survey={folder / 'survey'}"
+
+
 @pytest.mark.parametrize("change", [junk, flip, None])
 @pytest.mark.blender
-def test_a_damaged_table_of_assets(tmp_path: Path, change: Callable[[bytes], bytes] | None):
-    root = make_cache(tmp_path / "cache", {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(12)})
+def test_a_damaged_table_of_assets(boxes: tuple[str, str], tmp_path: Path, change: Callable[[bytes], bytes] | None):
     out = tmp_path / "out"
 
     def plan(*settings: str) -> list[str]:
-        given = ["source.kind=objaverse", f"source.root={root}", "samples=3", "engine.kind=inline", *settings]
+        given = ["source.kind=objaverse", *boxes, "samples=3", "engine.kind=inline", *settings]
         lines: list[str] = []
         plan_build(load_config(None, given), LayerStore(str(out)), lines.append, quiet=True)
         return lines

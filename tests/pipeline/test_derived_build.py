@@ -16,7 +16,6 @@ from spatialdata_builder.shards.schema import EDIT_KINDS, TWO_OBJECT_KINDS, Samp
 from spatialdata_builder.sources.edits.registry import composed_kind, inverse_kind
 from tests.needs import needs
 from tests.pipeline.command_line import run
-from tests.pipeline.releases import spatialdata
 
 KINDS = [kind for kind in EDIT_KINDS if kind not in TWO_OBJECT_KINDS]
 Built = dict[str, tuple[StoredSample, SampleRecord]]
@@ -42,8 +41,8 @@ SCENES += ("shard.splits={train: 0.5, val: 0, test: 0.5}",)
 
 
 def build_scenes(out: Path, *settings: str) -> Path:
-    done = spatialdata("build", "--out", str(out), *(part for text in (*SCENES, *settings) for part in ("--set", text)))
-    assert done.returncode == 0, done.stderr
+    done = run("build", "--out", out, *(part for text in (*SCENES, *settings) for part in ("--set", text)))
+    assert done.code == 0, done
     return out
 
 

@@ -27,8 +27,8 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed") / "out"
-    done = spatialdata(*build_arguments(release, out, "edits.invert=true"))
-    assert done.returncode == 0, done.stderr
+    done = run(*build_arguments(release, out, "edits.invert=true"))
+    assert done.code == 0, done
     return out
 
 
@@ -85,8 +85,8 @@ def test_a_rejected_origin_rejects_its_derived_samples(release: Path, tmp_path: 
     root = write_release(tmp_path / "release", 3)
     image = root / "translate/train/uid000/2.png"
     image.write_bytes(image.read_bytes()[:300])
-    done = spatialdata(*build_arguments(root, tmp_path / "out", "edits.invert=true"), "--json")
-    found = json.loads(done.stdout)
+    done = run(*build_arguments(root, tmp_path / "out", "edits.invert=true"), "--json")
+    found = json.loads(done.out)
     assert found["samples"] == 6
     assert found["rejects"]["pair: unreadable_image"] == found["rejects"]["pair: origin_rejected"] == 1
     story = why_of(str(tmp_path / "out"), "translate-train-uid000-inv")

@@ -8,32 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spatialdata_builder.pipeline.opened import open_build
 from spatialdata_builder.shards.codecs import decode_image, decode_mask
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_record, read_samples
 from tests.needs import needs
+from tests.pipeline import scene_builds
 from tests.pipeline.command_line import assert_fails, run
-from tests.pipeline.releases import files_of, spatialdata
+from tests.pipeline.scene_builds import changed_shards, without_pairs
 from tests.sources.environments.rooms import write_room
 
-SETTINGS = (
-    "samples=4",
-    "unit_size=1",
-    "source.variants=3",
-    "edits={translate: 1, remove: 1}",
-    "scene.kinds={environment: 1}",
-    "render.resolution=[96, 96]",
-    "render.samples=4",
-    "engine.kind=inline",
-    "shard.splits={train: 1, val: 0, test: 0}",
-)
+SETTINGS = ("unit_size=1", "scene.kinds={environment: 1}")
 pytestmark = pytest.mark.slow
 
 
 def arguments(out: Path, user: Path, *more: str) -> list[str]:
-    settings = (*SETTINGS, f"scene.environments.root={user}", *more)
-    return ["build", "--out", str(out), *(part for text in settings for part in ("--set", text))]
+    return scene_builds.arguments(out, (*SETTINGS, f"scene.environments.root={user}", *more))
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +40,9 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @needs("blender")
 def out(tmp_path_factory: pytest.TempPathFactory, user: Path) -> Path:
     out = tmp_path_factory.mktemp("environments") / "out"
-    done = spatialdata(*arguments(out, user))
-    assert done.returncode == 0, done.stderr
-    assert "left out: attic.glb: upside_down" in done.stderr and "1 room model" in done.stderr
+    done = run(*arguments(out, user))
+    assert done.code == 0, done
+    assert "left out: attic.glb: upside_down" in done.err and "1 room model" in done.err
     return out
 
 
@@ -88,16 +77,12 @@ def test_the_room_is_kept_and_credited(out: Path, user: Path):
 
 
 def test_a_build_is_resumed_without_the_folder(out: Path, user: Path, tmp_path: Path):
-    copy = shutil.copytree(out, tmp_path / "out")
-    before = files_of(copy / "shards")
-    shutil.rmtree(copy / "layers" / open_build(str(copy)).layers["pair"])
-    shutil.rmtree(copy / "shards")
-    done = spatialdata(*arguments(copy, user.parent / "gone"))
-    assert done.returncode == 0, done.stderr
-    assert "does not exist: using the files in" in done.stderr
+    copy = without_pairs(out, tmp_path / "out")
+    done = run(*arguments(copy, user.parent / "gone"))
+    assert done.code == 0, done
+    assert "does not exist: using the files in" in done.err
     # The card names the folder that was given.
-    after = files_of(copy / "shards")
-    assert {name for name in before if before[name] != after.get(name)} <= {"full/README.md"}
+    assert changed_shards(out, copy) <= {"full/README.md"}
 
 
 def test_other_rooms_are_another_plan(out: Path, user: Path, tmp_path: Path):
@@ -108,8 +93,8 @@ def test_other_rooms_are_another_plan(out: Path, user: Path, tmp_path: Path):
 
 def test_mistakes(user: Path, tmp_path: Path):
     out = tmp_path / "out"
-    plain = [part for text in SETTINGS for part in ("--set", text)]
-    assert_fails(run("build", "--out", str(out), *plain), "environments.root, a folder of room models")
+    plain = scene_builds.arguments(out, SETTINGS)
+    assert_fails(run(*plain), "environments.root, a folder of room models")
     assert_fails(run(*arguments(out, tmp_path / "none")), "scene.environments.root", "does not exist")
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -5,30 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from spatialdata_builder.pipeline.opened import open_build
 from tests.needs import needs
+from tests.pipeline import scene_builds
 from tests.pipeline.command_line import assert_fails, run
-from tests.pipeline.releases import files_of, spatialdata
+from tests.pipeline.scene_builds import changed_shards, without_pairs
 from tests.sources.materials.painted_sets import ambientcg, boards, polyhaven, sky, write_hdr
 
-SETTINGS = (
-    "samples=4",
-    "unit_size=2",
-    "source.variants=3",
-    "edits={translate: 1, remove: 1}",
-    "scene.kinds={open: 1, room: 1}",
-    "scene.textured=1",
-    "render.resolution=[96, 96]",
-    "render.samples=4",
-    "engine.kind=inline",
-    "shard.splits={train: 1, val: 0, test: 0}",
-)
+SETTINGS = ("unit_size=2", "scene.kinds={open: 1, room: 1}", "scene.textured=1")
 pytestmark = pytest.mark.slow
 
 
 def arguments(out: Path, user: Path, *more: str) -> list[str]:
-    settings = (*SETTINGS, f"scene.light.hdris=[city, {user}]", f"scene.surfaces=[{user}]", *more)
-    return ["build", "--out", str(out), *(part for text in settings for part in ("--set", text))]
+    given = (f"scene.light.hdris=[city, {user}]", f"scene.surfaces=[{user}]")
+    return scene_builds.arguments(out, (*SETTINGS, *given, *more))
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +39,9 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @needs("blender")
 def out(tmp_path_factory: pytest.TempPathFactory, user: Path) -> Path:
     out = tmp_path_factory.mktemp("materials") / "out"
-    done = spatialdata(*arguments(out, user))
-    assert done.returncode == 0, done.stderr
-    assert "scenes also have 1 HDRI and 3 texture sets of plan/materials" in done.stderr
+    done = run(*arguments(out, user))
+    assert done.code == 0, done
+    assert "scenes also have 1 HDRI and 3 texture sets of plan/materials" in done.err
     return out
 
 
@@ -75,9 +64,9 @@ def test_card_and_attribution(out: Path, user: Path):
 def test_an_unknown_license_is_said_in_the_card(user: Path, tmp_path: Path):
     copy = shutil.copytree(user, tmp_path / "user")
     (copy / "hdris.csv").unlink()
-    done = spatialdata(*arguments(tmp_path / "out", copy, "samples=2", "scene.kinds={open: 1}"))
-    assert done.returncode == 0, done.stderr
-    assert "sky.hdr of unknown license, so the dataset has none" in done.stderr
+    done = run(*arguments(tmp_path / "out", copy, "samples=2", "scene.kinds={open: 1}"))
+    assert done.code == 0, done
+    assert "sky.hdr of unknown license, so the dataset has none" in done.err
     card = (tmp_path / "out" / "shards" / "full" / "README.md").read_text()
     assert "license: other" in card and "what has an unknown license gives no permission" in card
     assert "these HDRIs and texture sets have an unknown license: sky" in card
@@ -85,24 +74,17 @@ def test_an_unknown_license_is_said_in_the_card(user: Path, tmp_path: Path):
 
 
 def test_a_build_is_resumed_without_the_folder(out: Path, user: Path, tmp_path: Path):
-    copy = shutil.copytree(out, tmp_path / "out")
-    before = files_of(copy / "shards")
-    shutil.rmtree(copy / "layers" / open_build(str(copy)).layers["pair"])
-    shutil.rmtree(copy / "shards")
-    done = spatialdata(*arguments(copy, user.parent / "gone"))
-    assert done.returncode == 0, done.stderr
-    assert "does not exist: using the files in" in done.stderr
+    copy = without_pairs(out, tmp_path / "out")
+    done = run(*arguments(copy, user.parent / "gone"))
+    assert done.code == 0, done
+    assert "does not exist: using the files in" in done.err
     # The card names the folder that was given.
-    after = files_of(copy / "shards")
-    assert {name for name in before if before[name] != after.get(name)} <= {"full/README.md"}
+    assert changed_shards(out, copy) <= {"full/README.md"}
 
 
 def test_other_materials_are_another_plan(out: Path, user: Path):
-    assert_fails(
-        run("build", "--out", str(out), *arguments(out, user)[3:], "--set", "scene.surfaces=[]"), "another --out"
-    )
-    plain = [part for text in SETTINGS for part in ("--set", text)]
-    assert_fails(run("build", "--out", str(out), *plain), "another --out")
+    assert_fails(run(*arguments(out, user, "scene.surfaces=[]")), "another --out")
+    assert_fails(run(*scene_builds.arguments(out, SETTINGS)), "another --out")
 
 
 @pytest.mark.parametrize(
@@ -114,6 +96,5 @@ def test_other_materials_are_another_plan(out: Path, user: Path):
     ],
 )
 def test_mistakes(tmp_path: Path, setting: str, parts: list[str]):
-    plain = [part for text in (*SETTINGS, setting) for part in ("--set", text)]
-    assert_fails(run("build", "--out", str(tmp_path / "out"), *plain), *parts)
+    assert_fails(run(*scene_builds.arguments(tmp_path / "out", (*SETTINGS, setting))), *parts)
     assert not (tmp_path / "out" / "plan.json").exists()

@@ -13,6 +13,7 @@ pytest.importorskip("onnx", reason="needs the extra dev")
 
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import StoredSample, read_record, read_samples
+from tests.pipeline.command_line import run
 from tests.pipeline.releases import spatialdata
 from tests.pipeline.tiny_models import make_models, settings
 
@@ -23,6 +24,7 @@ ESTIMATORS = {
     "segment": "sam2",
     "line": "informative-drawings",
 }
+MODELS = ("depth", "metric", "segment", "line")
 SCENES = (
     "samples=4",
     "unit_size=2",
@@ -30,6 +32,8 @@ SCENES = (
     "render.resolution=96",
     "render.samples=4",
     "shard.splits={train: 1, val: 0, test: 0}",
+    # One worker a layer: each loads torch and a model.
+    "engine.resources={" + ", ".join(f"{layer}: {{actors: 1, cpus: 0.1}}" for layer in ("pair", *MODELS)) + "}",
 )
 
 
@@ -38,18 +42,17 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return make_models(tmp_path_factory.mktemp("models"))
 
 
-def build(out: Path, models: dict[str, str], *more: str) -> dict[str, object]:
+def arguments(out: Path, models: dict[str, str], *more: str) -> list[str]:
     chosen = [part for text in (*SCENES, *more) for part in ("--set", text)]
-    done = spatialdata("build", "--json", "--out", str(out), *chosen, *settings(models))
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return ["build", "--out", str(out), *chosen, *settings(models)]
 
 
 @pytest.fixture(scope="module")
 @needs("blender", "ray")
 def built(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models-build") / "out"
-    build(out, models)
+    done = spatialdata(*arguments(out, models))
+    assert done.returncode == 0, done.stderr
     return out
 
 
@@ -74,14 +77,13 @@ def test_every_map_names_its_model(built: Path):
                 info = getattr(maps, name)
                 assert info.estimator.startswith(estimator), (name, info)
                 assert info.revision
-    done = spatialdata("verify", str(built), "--json")
-    assert json.loads(done.stdout)["problems"] == []
+    assert json.loads(run("verify", built, "--json").out)["problems"] == []
 
 
 def test_the_audit_compares_them_with_exact_maps(built: Path):
-    done = spatialdata("audit", str(built), "--json", "--pictures", str(built / "audit"))
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    done = run("audit", built, "--json", "--pictures", built / "audit")
+    assert done.code == 0, done
+    found = json.loads(done.out)
     figures = {name: layer["metrics"] for name, layer in found["layers"].items()}
     assert figures["metric"]["abs_rel"]["mean"] > 0.05, "random weights cannot be accurate"
     assert figures["normal"]["mean_deg"]["mean"] > 5
@@ -92,7 +94,8 @@ def test_replacing_one_annotator_recomputes_nothing_else(built: Path, models: di
     layers = ("pair", "screen", "instruction", "checks", "metric", "normal", "segment", "line", "depth")
     before = {layer: files(built, layer) for layer in layers}
     lines = {sample.key: sample.members["line"] for sample in samples(built)}
-    build(built, models | {"depth": "exact"}, "engine.kind=inline")  # the same layers: engines agree
+    done = run(*arguments(built, models | {"depth": "exact"}, "engine.kind=inline"))  # the same layers: engines agree
+    assert done.code == 0, done
     after = {layer: files(built, layer) for layer in layers}
     for layer in layers[:-1]:
         assert after[layer] == before[layer], layer

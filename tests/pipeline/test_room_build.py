@@ -1,6 +1,10 @@
-"""A build of furnished rooms, from nothing to shards, and its resumption."""
+"""A build of furnished scenes and open ones, from nothing to shards, and its resumption."""
 
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +17,14 @@ from spatialdata_builder.shards.reader import read_record, read_samples
 from spatialdata_builder.shards.schema import SUPPORT_VERSION
 from tests.needs import needs
 from tests.pipeline.command_line import assert_fails, run
-from tests.pipeline.releases import files_of, spatialdata
+from tests.pipeline.releases import CHECKOUT, files_of, spatialdata
 
 SETTINGS = (
-    "samples=4",
-    "unit_size=2",
+    "samples=5",
+    "unit_size=1",
     "source.variants=3",
     "edits={translate: 1, remove: 1}",
-    "scene.kinds={room: 1, tabletop: 2}",
+    "scene.kinds={open: 1, room: 1, tabletop: 2, garden: 1}",
     "render.resolution=[96, 96]",
     "render.samples=4",
     "engine.kind=inline",
@@ -44,10 +48,12 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_samples_are_accepted_and_only_the_edited_object_changes(out: Path):
     stored = [sample for shard in find_shards(str(out), recipe="full") for sample in read_samples(shard)]
-    assert len(stored) >= 3
+    assert len(stored) >= 4
     raised = 0
+    kinds = set[str]()
     for sample in stored:
         record = read_record(sample.members["json"])
+        kinds.add(record.scene)
         assert record.instruction.verified
         source, target = (decode_image(sample.members[name]) for name in ("source", "target"))
         changed = decode_mask(sample.members["changed"])
@@ -77,6 +83,7 @@ def test_samples_are_accepted_and_only_the_edited_object_changes(out: Path):
         for item in record.objects:
             assert item.id in along or item.source_pose == item.target_pose
     assert raised  # some things stand on furniture
+    assert len(kinds) >= 3
 
 
 def test_a_lost_layer_and_lost_supports_come_back_as_they_were(out: Path, tmp_path: Path):
@@ -90,8 +97,31 @@ def test_a_lost_layer_and_lost_supports_come_back_as_they_were(out: Path, tmp_pa
     assert files_of(copy / "shards") == before
 
 
+@pytest.mark.blender
+@pytest.mark.ray
+def test_a_killed_build_gives_the_same_shards(out: Path, tmp_path: Path):
+    """Killed in one process, resumed on Ray: neither the stop nor the engine is seen in what is packed."""
+    copy = tmp_path / "out"
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "spatialdata_builder.pipeline.cli", *arguments(copy)],
+        cwd=CHECKOUT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 240
+    while len(list(copy.glob("layers/pair-*/*.json"))) < 2:
+        assert driver.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    done = spatialdata(*arguments(copy, "engine.kind=ray"))
+    assert done.returncode == 0, done.stderr
+    assert files_of(copy / "shards") == files_of(out / "shards")
+
+
 def test_another_mix_of_kinds_is_another_plan(out: Path):
-    assert_fails(run(*arguments(out, "scene.kinds={open: 1}")), "another --out")
+    assert_fails(run(*arguments(out, "scene.kinds={open: 1}")), "scene.kinds: ", "another --out")
 
 
 def test_mistakes_in_the_weights(tmp_path: Path):

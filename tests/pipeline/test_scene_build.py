@@ -1,11 +1,9 @@
 """Scenes from a configuration to shards: the content of shards is checked by ray casting through the named models."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -17,7 +15,8 @@ from spatialdata_builder.shards.reader import StoredSample, read_record, read_sa
 from spatialdata_builder.shards.schema import EDIT_KINDS, TWO_OBJECT_KINDS, SampleRecord
 from spatialdata_builder.sources.procedural import catalog, write_glb
 from tests.needs import needs
-from tests.pipeline.releases import CHECKOUT, files_of, spatialdata
+from tests.pipeline.command_line import run
+from tests.pipeline.releases import spatialdata
 
 SETTINGS = (
     "samples=6",
@@ -50,8 +49,7 @@ def samples(built: Path) -> list[tuple[StoredSample, SampleRecord]]:
 
 def test_every_kind_of_edit_is_valid(built: Path, samples: list[tuple[StoredSample, SampleRecord]]):
     assert sorted(record.edit.kind for _, record in samples) == sorted(set(EDIT_KINDS) - set(TWO_OBJECT_KINDS))
-    done = spatialdata("verify", str(built), "--json")
-    assert json.loads(done.stdout)["problems"] == []
+    assert json.loads(run("verify", built, "--json").out)["problems"] == []
 
 
 def test_nothing_else_moves(samples: list[tuple[StoredSample, SampleRecord]]):
@@ -68,7 +66,17 @@ def test_nothing_else_moves(samples: list[tuple[StoredSample, SampleRecord]]):
         assert (source != target).any()
 
 
-def cast(record: SampleRecord, view: str, folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+@cache
+def model(uid: str) -> tuple[trimesh.Trimesh, np.ndarray]:
+    """The mesh in its file (y up), and its shading normals (z up): of the faces at each vertex, weighted by angle."""
+    with TemporaryDirectory() as folder:
+        mesh = trimesh.load(write_glb(uid, Path(folder)), force="mesh", process=False)
+    shading = np.zeros((len(mesh.vertices), 3))
+    np.add.at(shading, mesh.faces, mesh.face_normals[:, None] * mesh.face_angles[:, :, None])
+    return mesh, trimesh.util.unitize(shading)[:, [0, 2, 1]] * (1, -1, 1)
+
+
+def cast(record: SampleRecord, view: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Planar depth (0: none), object id and camera-frame normal of the objects and the floor, by ray casting."""
     camera = getattr(record.camera, view)
     K, pose = np.reshape(camera.K, (3, 3)), np.reshape(camera.world_from_camera, (4, 4))
@@ -87,8 +95,7 @@ def cast(record: SampleRecord, view: str, folder: Path) -> tuple[np.ndarray, np.
         if visible == 0:
             continue
         asset = assets[item.asset]
-        mesh = trimesh.load(write_glb(item.asset, folder), force="mesh", process=False)
-        shading = mesh.vertex_normals[:, [0, 2, 1]] * (1, -1, 1)
+        mesh, shading = model(item.asset)
         x, y, z = mesh.vertices.T
         placed = np.reshape(item.source_pose if view == "source" else item.target_pose, (4, 4))
         vertices = np.stack([x, -z, y], axis=1) * asset.scale + asset.offset
@@ -107,12 +114,10 @@ def cast(record: SampleRecord, view: str, folder: Path) -> tuple[np.ndarray, np.
 
 
 @pytest.mark.parametrize("view", ["source", "target"])
-def test_maps_agree_with_rays_through_the_named_models(
-    samples: list[tuple[StoredSample, SampleRecord]], view: str, tmp_path: Path
-):
+def test_maps_agree_with_rays_through_the_named_models(samples: list[tuple[StoredSample, SampleRecord]], view: str):
     prefix = "source_" if view == "source" else ""
     for sample, record in samples:
-        depth, ids, normals = cast(record, view, tmp_path)
+        depth, ids, normals = cast(record, view)
         labels = codecs.decode_labels(sample.members[f"{view}_instances"])
         metric = codecs.decode_depth(sample.members[f"{prefix}metric"], getattr(record.maps, f"{prefix}metric"))
         inverse = codecs.decode_depth(sample.members[f"{prefix}depth"], getattr(record.maps, f"{prefix}depth"))
@@ -128,46 +133,24 @@ def test_maps_agree_with_rays_through_the_named_models(
         assert np.median(cosine) > np.cos(np.radians(6)), record.key
 
 
-@pytest.mark.blender
-@pytest.mark.ray
-def test_a_killed_build_gives_the_same_shards(built: Path, tmp_path: Path):
-    out = tmp_path / "out"
-    driver = subprocess.Popen(
-        [sys.executable, "-m", "spatialdata_builder.pipeline.cli", *arguments(out, "engine.kind=inline")],
-        cwd=CHECKOUT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 240
-    while len(list(out.glob("layers/pair-*/*.json"))) < 2:
-        assert driver.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    done = spatialdata(*arguments(out))
-    assert done.returncode == 0, done.stderr
-    assert files_of(out / "shards") == files_of(built / "shards")
-
-
 @pytest.mark.parametrize("recipe", ["spatialdiff", "ildm", "spatialedit"])
 def test_every_recipe_can_be_packed_from_it(built: Path, recipe: str):
-    done = spatialdata("shard", str(built), "--recipe", recipe, "--json")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    done = run("shard", built, "--recipe", recipe, "--json")
+    assert done.code == 0, done
+    found = json.loads(done.out)
     kinds = {"spatialdiff": 3, "ildm": 6, "spatialedit": 4}
     assert sum(split["samples"] for split in found["splits"].values()) == kinds[recipe]
-    assert spatialdata("verify", str(built / "shards" / recipe)).returncode == 0
+    assert run("verify", built / "shards" / recipe).code == 0
 
 
 @pytest.mark.parametrize("layout", ["spatialedit", "object3dit"])
 def test_exports(built: Path, tmp_path: Path, layout: str):
-    done = spatialdata("export", str(built), "--layout", layout, "--out", str(tmp_path / "out"), "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["samples"] > 0
+    done = run("export", built, "--layout", layout, "--out", tmp_path / "out", "--json")
+    assert done.code == 0, done
+    assert json.loads(done.out)["samples"] > 0
 
 
 def test_a_contact_sheet(built: Path, tmp_path: Path):
     picture = tmp_path / "sheet.png"
-    assert spatialdata("view", str(built), "--sheet", str(picture)).returncode == 0
+    assert run("view", built, "--sheet", picture).code == 0
     assert picture.stat().st_size > 10_000

@@ -14,7 +14,6 @@ from spatialdata_builder.shards.reader import StoredSample, read_record, read_sa
 from spatialdata_builder.shards.schema import TWO_OBJECT_VERSION, SampleRecord
 from tests.needs import needs
 from tests.pipeline.command_line import run
-from tests.pipeline.releases import spatialdata
 
 SETTINGS = (
     "samples=4",
@@ -33,8 +32,8 @@ Built = dict[str, tuple[StoredSample, SampleRecord]]
 @needs("blender")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("swaps") / "out"
-    done = spatialdata("build", "--out", str(out), *(part for text in SETTINGS for part in ("--set", text)))
-    assert done.returncode == 0, done.stderr
+    done = run("build", "--out", out, *(part for text in SETTINGS for part in ("--set", text)))
+    assert done.code == 0, done
     return out
 
 

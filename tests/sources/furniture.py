@@ -16,15 +16,18 @@ from spatialdata_builder.sources.scenes.loose import Mesh
 
 @cache
 def furniture(variants: int = 2) -> Furniture:
-    assets = catalog(variants)
-    found: dict[str, AssetSupports] = {}
-    for asset in assets:
-        found[asset.uid] = AssetSupports.of(asset.category, asset.size_m, find_supports(*mesh_of(asset)))
-    return Furniture(assets, lambda uid: found[uid])
+    assets = {asset.uid: asset for asset in catalog(variants)}
+    return Furniture(list(assets.values()), lambda uid: supports_of(assets[uid]))
 
 
 def with_physics(variants: int = 2) -> Furniture:
     return replace(furniture(variants), mesh_of=mesh_of)
+
+
+@cache
+def supports_of(asset: Asset) -> AssetSupports:
+    """Searched when a test needs them: the search takes up to a second."""
+    return AssetSupports.of(asset.category, asset.size_m, find_supports(*mesh_of(asset)))
 
 
 @cache

@@ -1,4 +1,6 @@
-"""Coverage tables of a dataset: accepted samples by kind of edit and split, depth estimator or category."""
+"""Coverage tables of a dataset: accepted samples by kind of edit and split, kind of scene, support, depth estimator or
+category.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
@@ -6,7 +8,7 @@ from typing import Final
 from ....shards.schema import EDIT_KINDS, SPLITS, objects_edited
 from .facts import NO_DEPTH
 from .markup import esc, link, plain, table
-from .tally import Tally
+from .tally import Shares, Tally
 
 MOST: Final = 200
 """Most categories with their own row."""
@@ -18,9 +20,18 @@ _UNEDITED: Final = frozenset(kind for kind in EDIT_KINDS if not objects_edited(k
 
 
 def coverage(tally: Tally, planned: Iterable[str]) -> str:
-    """The three tables as HTML. `planned`: kinds of edit to show even if no sample has them."""
+    """The tables as HTML. `planned`: kinds of edit to show even if no sample has them."""
     kinds = in_order({*planned, *(kind for kind, _ in tally.splits.all)})
-    return f"{_splits(tally, kinds)}{_depths(tally, kinds)}{_categories(tally, kinds)}"
+    edited = [kind for kind in kinds if kind not in _UNEDITED]
+    return "".join(
+        (
+            _splits(tally, kinds),
+            _crossed("scene", "Scene and edit", tally.scenes, kinds),
+            _crossed("support", "What the edited object stands on, and edit", tally.supports, edited),
+            _depths(tally, kinds),
+            _categories(tally, kinds),
+        )
+    )
 
 
 def in_order(kinds: Iterable[str]) -> list[str]:
@@ -51,6 +62,33 @@ def _splits(tally: Tally, kinds: Sequence[str]) -> str:
     ]
     sums = [sum(found.accepted[kind, split] for kind in kinds) for split in splits]
     return _figure("Edit and split", table(head, rows, label="Edit and split", kind="matrix", foot=_sums("all", sums)))
+
+
+def _crossed(name: str, title: str, found: Shares[tuple[str, str]], kinds: Sequence[str]) -> str:
+    """Samples by a filter of the gallery (rows, the most frequent first) and kind of edit; empty if there are none."""
+    totals: dict[str, int] = {}
+    for (_, value), pairs in found.all.items():
+        totals[value] = totals.get(value, 0) + pairs
+    values = sorted(totals, key=lambda value: (-totals[value], value))
+    most = max(found.accepted.values(), default=0)
+
+    def cell(kind: str, value: str) -> str:
+        accepted, pairs = found.accepted[kind, value], found.all[kind, value]
+        what = f"{kind}, {value}: {accepted:,} accepted of {pairs:,} pairs"
+        return _cell(accepted, most, what, pairs, edit=kind, **{name: value})
+
+    rows = [
+        _row(
+            link(plain(value), **{name: value}),
+            [cell(kind, value) for kind in kinds],
+            sum(found.accepted[kind, value] for kind in kinds),
+        )
+        for value in values
+    ]
+    head = [name, *(link(esc(kind), edit=kind) for kind in kinds), "all"]
+    sums = [sum(found.accepted[kind, value] for value in values) for kind in kinds]
+    drawn = table(head, rows, label=title, kind="matrix", foot=_sums("all", sums))
+    return _figure(title, drawn, "wide") if rows else ""
 
 
 def _depths(tally: Tally, kinds: Sequence[str]) -> str:

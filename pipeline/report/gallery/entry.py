@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
+from .facts import supports_text
+from .relations import relations_of
+
 State = Literal["accepted", "rejected", "waiting"]
 STATES: Final[tuple[State, ...]] = ("accepted", "rejected", "waiting")
 _OBJECT: Final = (
@@ -61,11 +64,14 @@ class Entry:
 
     @property
     def support(self) -> str:
-        """What the edited object stands on before and after the edit, `floor to shelf`; empty where it is unknown."""
+        """What the edited object stands on (`facts.supports_text`)."""
         edited = self.facts.get("edit", {}).get("object", 0)
-        item = next((item for item in self.objects if item["id"] == edited), {})
-        ends = [item.get(name, {}).get("kind", "") for name in ("source_support", "target_support")]
-        return " to ".join(dict.fromkeys(end for end in ends if end))
+        return next((supports_text(item) for item in self.objects if item["id"] == edited), "")
+
+    def relations(self) -> tuple[str, ...]:
+        """What the instruction says of the place of the edited object (`relations.relations_of`)."""
+        edit = self.facts.get("edit")
+        return relations_of(self.text, edit, self.objects) if edit and self.text else ()
 
     @property
     def names(self) -> list[str]:

@@ -31,6 +31,10 @@ class Facts(NamedTuple):
     """Estimators of its depth maps: `depth renderer, metric renderer`, or NO_DEPTH."""
     values: Mapping[str, float | None]
     """The measures that apply, by `measures.Measure.name`."""
+    scene: str = ""
+    """Its kind; empty in sets of open scenes only."""
+    support: str = ""
+    """What the (first) edited object stands on, as `supports_text` says it."""
 
 
 def facts_of(
@@ -39,6 +43,7 @@ def facts_of(
     maps: Mapping[str, Mapping[str, Any]],
     text: str,
     colors: Sequence[str] = (),
+    scene: str = "",
 ) -> Facts:
     """The facts of a sample from parts of its record as plain values (`shards.schema`).
 
@@ -52,7 +57,7 @@ def facts_of(
     values = {"words": float(len(text.split())) if text else None, **_depth_range(maps.get("metric", {}))}
     values |= _amounts(edit)
     if not edited:
-        return Facts(edit["kind"], None, NO_COLOR, _makers(maps), values)
+        return Facts(edit["kind"], None, NO_COLOR, _makers(maps), values, scene)
     rules = RULES[edit["kind"]]
     if rules.in_source:
         values["visible_source"] = _least([objects[number] for number in edited], "source_visible")
@@ -61,7 +66,13 @@ def facts_of(
     place = edited[0]
     item = objects[place]
     color = colors[place] if place < len(colors) else color_in(item["name"])
-    return Facts(edit["kind"], item["category"], color, _makers(maps), values)
+    return Facts(edit["kind"], item["category"], color, _makers(maps), values, scene, supports_text(item))
+
+
+def supports_text(item: Mapping[str, Any]) -> str:
+    """What an object stands on before and after the edit, `floor to shelf`; empty where it is unknown."""
+    ends = [item.get(name, {}).get("kind", "") for name in ("source_support", "target_support")]
+    return " to ".join(dict.fromkeys(end for end in ends if end))
 
 
 def _least(edited: Sequence[Mapping[str, Any]], name: str) -> float | None:

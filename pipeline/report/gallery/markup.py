@@ -21,7 +21,8 @@ def plain(text: str) -> str:
 def permalink(**filters: str) -> str:
     """URL of the gallery with filters: the samples that match all of them.
 
-    Filters are those of `page/filters.js`: state, reason (`layer: reason`), edit, split, category, scene, support.
+    Filters are those of `page/filters.js`: state, reason (`layer: reason`), edit, split, category, scene, support,
+    relation.
     """
     return f"{PAGE}#{urlencode(filters)}"
 

@@ -86,7 +86,8 @@ class BuildReader:
             infos = {"metric": pair["metric"]}  # of the renderer, if the build has no such layer
             for layer in maps:
                 infos |= layer.get(key, {})
-            found[key] = facts_of(pair["edit"], pair["objects"], infos, text["text"] if text else "", pair["colours"])
+            said, scene = text["text"] if text else "", pair.get("scene", "")
+            found[key] = facts_of(pair["edit"], pair["objects"], infos, said, pair["colours"], scene)
         return self.build.plan.rows(unit), found
 
     def _column(self, layer: str, unit: int, name: str) -> dict[str, dict[str, Any]]:
@@ -118,5 +119,6 @@ def read_shards(folder: str, damaged: list[str]) -> Iterator[list[GallerySample]
 
 
 def _sample_of(record: Mapping[str, Any]) -> GallerySample:
-    facts = facts_of(record["edit"], record["objects"], record["maps"], record["instruction"]["text"])
+    text, scene = record["instruction"]["text"], record.get("scene", "")
+    facts = facts_of(record["edit"], record["objects"], record["maps"], text, scene=scene)
     return GallerySample(facts.kind, record["split"], ACCEPTED, facts)

@@ -81,6 +81,10 @@ class Tally:
         """Planned samples by kind and split."""
         self.kinds = Shares[tuple[str, str]]()
         """By kind and category of the edited object."""
+        self.scenes = Shares[tuple[str, str]]()
+        """By kind and kind of scene, where it is known."""
+        self.supports = Shares[tuple[str, str]]()
+        """By kind and what the edited object stands on, where it is known."""
         self.unedited = Shares[str]()
         """By kind, for edits without an object."""
         self.depths: Counter[tuple[str, str]] = Counter()
@@ -97,6 +101,9 @@ class Tally:
             self.pairs[state] += 1
             for name, value in facts.values.items():
                 self.spreads[name].add(state, value)
+            for shares, value in ((self.scenes, facts.scene), (self.supports, facts.support)):
+                if value:
+                    shares.add((kind, value), state)
             if state == ACCEPTED:
                 self.depths[kind, facts.depth] += 1
             if facts.category is None:
@@ -120,6 +127,8 @@ class Tally:
                 {"edit": kind, "split": split, "accepted": self.splits.accepted[kind, split], "planned": planned}
                 for (kind, split), planned in sorted(self.splits.all.items())
             ],
+            "edits_by_scene": _by_edit(self.scenes, "scene"),
+            "edits_by_support": _by_edit(self.supports, "support"),
             "coverage": [
                 {"edit": kind, "category": category, "depth": depth, "accepted": accepted}
                 for (kind, category, depth), accepted in sorted(self.cells.items())
@@ -140,6 +149,13 @@ def _spread(spread: Spread) -> dict[str, Any]:
         "counts": dict(zip(STATES, spread.counts, strict=True)),
         "unknown": dict(zip(STATES, spread.unknown, strict=True)),
     }
+
+
+def _by_edit(shares: Shares[tuple[str, str]], name: str) -> list[dict[str, Any]]:
+    return [
+        {"edit": kind, name: value, "accepted": shares.accepted[kind, value], "pairs": pairs}
+        for (kind, value), pairs in sorted(shares.all.items())
+    ]
 
 
 def _shares(shares: Shares[str]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ BLOCK: Final = 64
 """Samples whose cards are in one script, and whose pictures are in one folder."""
 PAGES: Final = {"funnel.html": "Funnel"}
 """Optional pages beside the page of samples; the bar at the top links to them."""
-_COLUMNS: Final = ("kind", "split", "state", "because", "category", "scene", "support", "media")
+_COLUMNS: Final = ("kind", "split", "state", "because", "category", "scene", "support", "relation", "media")
 _MISSING: Final = float("nan")
 
 
@@ -49,7 +49,7 @@ class GalleryWriter:
         self._scores = {name: array("d") for name in Scores.model_fields}
         self._kinds, self._splits, self._reasons = _Dictionary(), _Dictionary(*SPLITS), _Dictionary("")
         self._categories, self._names, self._fields = _Dictionary(""), _Dictionary(), _Dictionary()
-        self._scenes, self._supports = _Dictionary(""), _Dictionary("")
+        self._scenes, self._supports, self._relations = _Dictionary(""), _Dictionary(""), _Dictionary()
         self.bytes = 0
         """Size of all pictures."""
         self.size = (1, 1)
@@ -90,6 +90,7 @@ class GalleryWriter:
         columns["category"].append(self._categories(entry.category))
         columns["scene"].append(self._scenes(str(entry.facts.get("scene", ""))))
         columns["support"].append(self._supports(entry.support))
+        columns["relation"].append(sum(1 << self._relations(said) for said in entry.relations()))
         columns["media"].append(sum(1 << self._fields(name) for name in entry.media))
         for name, values in self._scores.items():
             values.append(entry.scores.get(name, _MISSING))
@@ -119,6 +120,7 @@ class GalleryWriter:
             "categories": list(self._categories.numbers),
             "scenes": list(self._scenes.numbers),
             "supports": list(self._supports.numbers),
+            "relations": list(self._relations.numbers),
             "names": list(self._names.numbers),
             "key": self._keys,
             "text": self._texts,

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from spatialdata_builder.annotators.claims import Claims
 from spatialdata_builder.annotators.parser.parse import parse
 
-FILES = tuple(Path(__file__).with_name(f"labeled_{name}.jsonl") for name in ("instructions", "supports"))
+FILES = tuple(Path(__file__).with_name(f"labeled_{name}.jsonl") for name in ("instructions", "supports", "free"))
 Group = Literal[
     "tuned",
     "held out",
@@ -22,6 +22,9 @@ Group = Literal[
     "supports, slang and notes",
     "supports, other people",
     "supports, untouched",
+    "free, development",
+    "free, held out",
+    "free, later",
 ]
 """`tuned`: the first rules were developed on them. `held out`: labeled together with `tuned`, before there were rules,
 and inspected once since. `tuned later`: written to measure the first rules, and used for tuning since, in three rounds.
@@ -30,7 +33,11 @@ and inspected once since. `tuned later`: written to measure the first rules, and
 before there were rules for it, and split at random. The rules were developed on the first half.
 `supports, slang and notes`, `supports, other people`: five lists of 40 that imitate different people. Each was read
 once before the rules were tuned on it.
-`supports, untouched`: written last, and the rules were not changed after it was read."""
+`supports, untouched`: written last, and the rules were not changed after it was read.
+`free, development`, `free, held out`: 118 sentences by one author who had not read the rules, as varied as people are,
+split at random. The rules were developed on the first half. Of the second half, only the number of right ones was
+read.
+`free, later`: 40 sentences written after most of these rules, and read once before the rules were tuned on them."""
 
 
 @dataclass(frozen=True)

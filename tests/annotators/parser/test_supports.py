@@ -181,6 +181,9 @@ def test_names_of_several_words():
         ("supports, slang and notes", 0.7),
         ("supports, other people", 0.9),
         ("supports, untouched", 0.9),
+        ("free, development", 0.95),
+        ("free, held out", 0.9),
+        ("free, later", 0.92),
     ],
 )
 def test_labeled_sentences(group, least):

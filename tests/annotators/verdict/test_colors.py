@@ -64,6 +64,16 @@ def test_without_pixels_nothing_is_contradicted():
     assert color_clause(Case(case.facts, SIDE, SIDE), "Remove the blue mug.") is None
 
 
+def test_an_object_too_small_to_measure_may_have_the_color():
+    """A tiny red mug and a large blue cup: `the red mug` may be the mug."""
+    case = case_of(mug="red", cup="blue")
+    pixels = {key: lab for key, lab in case.pixels.items() if key[0] == 2}
+    assert color_clause(Case(case.facts, SIDE, SIDE, pixels), "Remove the red mug.") is None
+    gone = [thing.model_copy(update={"source_box": [0, 0, 0, 0]}) for thing in case.facts.objects if thing.id == 1]
+    facts = case.facts.model_copy(update={"objects": [*gone, *(one for one in case.facts.objects if one.id != 1)]})
+    assert color_clause(Case(facts, SIDE, SIDE, pixels), "Remove the red mug.") is not None
+
+
 def test_captions_are_compared_with_their_own_image():
     case = case_of(mug="red")
     changed = {**case.pixels, (1, "target"): to_oklab(np.array([PALETTE["blue"]] * 40) / 255)}

@@ -287,3 +287,26 @@ def test_planted_errors_about_supports_are_found():
         assert outcomes["agrees"] == 0 and outcomes["contradicted"] >= 0.98 * outcomes.total(), (kind, outcomes)
     total = sum(found.values(), Counter[str]())
     assert total["contradicted"] >= 0.99 * total.total() > 2000, total
+
+
+def test_a_swap_names_the_supports_of_both_objects():
+    seen: Counter[str] = Counter()
+    for facts in rooms(40, ("swap",)):
+        first, second = (next(one for one in facts.objects if one.id == id) for id in facts.edit.edited)
+        names = Counter(one.name for one in facts.objects)
+        here, there = first.source_support, second.source_support
+        if max(names.values()) > 1 or {here.object, there.object} & set(facts.edit.edited):
+            continue
+        places = [f"{at(one, name_of(facts, one.object))[0]}" for one in (here, there)]
+        for a, b in ((first, second), (second, first)):
+            swapped = places if a is first else places[::-1]
+            text = f"Swap the {a.name} {swapped[0]} and the {b.name} {swapped[1]}."
+            assert check_text(text, Case(facts, SIDE, SIDE)).outcome == "agrees", text
+            seen["true"] += 1
+            if here.object != there.object and "shelf of" not in text:
+                text = f"Swap the {a.name} {swapped[1]} and the {b.name} {swapped[0]}."
+                verdict = check_text(text, Case(facts, SIDE, SIDE))
+                below = {one.source_support.object for one in facts.objects if one.id in (here.object, there.object)}
+                assert verdict.outcome == "contradicted" or below & {here.object, there.object} - {0}, text
+                seen["exchanged"] += verdict.outcome == "contradicted"
+    assert min(seen.values()) >= 5 and len(seen) == 2, seen

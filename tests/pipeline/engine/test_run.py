@@ -28,7 +28,12 @@ from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.shards.sample import Reject, Result, Sample
 from spatialdata_builder.sources.derived import is_derived, origin_rejected
 from tests.needs import needs
+from tests.pipeline.releases import files_of
+from tests.pipeline.test_models_source import build as build_models
+from tests.pipeline.test_models_source import root
 from tests.pipeline.toys import EDITS, SPLITS, Judge, Make, Measure, hashes, key, toy_plan, toy_run
+
+__all__ = ["root"]
 
 INLINE, RAY = EngineOptions(kind="inline"), EngineOptions(kind="ray")
 ON_RAY = pytest.param("ray", marks=pytest.mark.ray)
@@ -185,6 +190,19 @@ def test_ray_gives_the_same_bytes_and_isolates_failing_samples(tmp_path: Path, r
     ray_run(tmp_path / "b", [Make(ills=faults), Measure(), Judge()])
     toy_run(tmp_path / "c", [Make(ills=faults), Measure(), Judge()])
     assert hashes(tmp_path / "b") == hashes(tmp_path / "c")
+
+
+@pytest.mark.blender
+def test_a_folder_of_models_gives_the_same_bytes(root: Path, tmp_path: Path, ray_cluster: None):
+    """Survey, conversion and renders of source `models`, on Ray as in the process."""
+    for kind in ("inline", "ray"):
+        cache = f"source.cache={tmp_path / kind}-cache"
+        result = build_models(root, tmp_path / kind, cache, "source.license=cc0", f"engine.kind={kind}")
+        assert result.code == 0, result
+    made = [files_of(tmp_path / kind) for kind in ("inline", "ray")]
+    for folder in ("plan", "survey", "layers", "shards"):
+        inline, on_ray = ({name: files[name] for name in files if name.startswith(f"{folder}/")} for files in made)
+        assert inline and inline == on_ray
 
 
 def test_a_killed_worker_is_replaced_and_its_unit_recomputed(tmp_path: Path, ray_cluster: None, undisturbed: Any):

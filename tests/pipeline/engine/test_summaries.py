@@ -138,6 +138,7 @@ def test_a_killed_driver_loses_nothing_and_counts_nothing_twice(tmp_path: Path, 
     while len(list(tmp_path.glob("layers/*/*.json"))) < wanted:
         assert driver.poll() is None
         assert time.monotonic() < deadline
+        time.sleep(0.002)
     driver.send_signal(signal.SIGKILL)
     assert driver.wait() == -signal.SIGKILL, "the run ended before it could be killed"
     store = LayerStore(str(tmp_path))
@@ -164,6 +165,8 @@ def test_counts_during_a_run_match_the_records(tmp_path: Path):
             seen = summarize_layer(store, plan, layer, folder).totals.units
             assert before <= seen <= len(store.done_units(folder))
             checks += before > 0
+            if not before:
+                time.sleep(0.005)  # while it starts
     assert driver.wait() == 0
     assert checks
 

@@ -24,6 +24,7 @@ from spatialdata_builder.pipeline.store.plan import Plan, PlanRow, write_plan
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_samples
 from spatialdata_builder.shards.schema import Split
+from tests.pipeline.command_line import run
 from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
 
 LAYERS = {"pair": "pair-1", "screen": "screen-1", "checks": "checks-1"}
@@ -183,9 +184,9 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def built(planted: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     out = tmp_path_factory.mktemp("built") / "out"
-    done = spatialdata(*build_arguments(planted, out, "shard.samples_per_shard=3"), "--json")
-    assert done.returncode == 0, done.stderr
-    return out, json.loads(done.stdout)
+    done = run(*build_arguments(planted, out, "shard.samples_per_shard=3"), "--json")
+    assert done.code == 0, done
+    return out, json.loads(done.out)
 
 
 def packed(out: Path) -> set[str]:
@@ -223,7 +224,7 @@ def test_a_build_leaves_out_duplicates_and_leaks(built: tuple[Path, dict]):
     story = why_of(str(out), "rotate-train-zz-jpeg")
     assert (story["state"], story["shards"]) == ("left out", [])
     assert story["because"].startswith("duplicate: differs from rotate-train-uid001 ")
-    assert "left out of the shards: duplicate 2, leaks_into_test 1" in spatialdata("status", str(out)).stdout
+    assert "left out of the shards: duplicate 2, leaks_into_test 1" in run("status", out).out
 
 
 def shards_of(out: Path) -> dict[str, bytes]:
@@ -279,6 +280,6 @@ def test_a_killed_packing_resumes_and_produces_identical_output(
 @pytest.mark.slow
 def test_without_layer_screen_all_samples_are_packed(planted: Path, built: tuple[Path, dict], tmp_path: Path):
     out = tmp_path / "out"
-    done = spatialdata(*build_arguments(planted, out, "layers.screen=none"), "--json")
-    assert json.loads(done.stdout)["rejected"] == 0
+    done = run(*build_arguments(planted, out, "layers.screen=none"), "--json")
+    assert json.loads(done.out)["rejected"] == 0
     assert packed(out) == packed(built[0]) | LEFT_OUT

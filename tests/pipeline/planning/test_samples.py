@@ -1,6 +1,7 @@
 """Planning a build: unique keys, the render device, the asset survey and the splits."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from spatialdata_builder.pipeline.planning.survey import REJECTED_ASSETS, reject
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.plan import PLAN, Plan
 from spatialdata_builder.shards.errors import BadInput
+from tests.needs import needs
 from tests.sources.models import box, checkered, glb, make_cache
 from tests.sources.odd_models import required
 
@@ -41,34 +43,32 @@ def test_planning_resolves_the_device(tmp_path: Path):
     assert auto.store.read_file(DEVICE) == b'{"device": "gpu"}'
 
 
+@pytest.fixture(scope="module")
+@needs("blender")
+def surveyed(tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple[str, ...], Path, Plan]:
+    """Settings of a build, the folder of its survey, and its plan."""
+    folder = tmp_path_factory.mktemp("surveyed")
+    root = make_cache(folder / "cache", {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(4)})
+    settings = ("source.kind=objaverse", f"source.root={root}", "shard.splits={train: 1, val: 0, test: 0}")
+    plan = planned(folder / "out", *settings, f"source.survey={folder / 'shared'}")
+    return settings, folder / "shared", plan
+
+
 @pytest.mark.parametrize("damaged", ["appearance-*/*.parquet", "appearance-*/*.json", "survey-*/*.json"])
-@pytest.mark.blender
-def test_a_damaged_survey_is_rebuilt(damaged: str, tmp_path: Path):
-    root = make_cache(tmp_path / "cache", {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(4)})
-    settings = (
-        "source.kind=objaverse",
-        f"source.root={root}",
-        f"source.survey={tmp_path / 'shared'}",
-        "shard.splits={train: 1, val: 0, test: 0}",
-    )
-    first = planned(tmp_path / "one", *settings)
-    (file,) = (tmp_path / "shared").glob(f"*/layers/{damaged}")
+def test_a_damaged_survey_is_rebuilt(surveyed: tuple[tuple[str, ...], Path, Plan], damaged: str, tmp_path: Path):
+    settings, survey, first = surveyed
+    shared = shutil.copytree(survey, tmp_path / "shared")
+    (file,) = shared.glob(f"*/layers/{damaged}")
     file.write_bytes(file.read_bytes()[:-9])
-    assert planned(tmp_path / "two", *settings).hash == first.hash
+    assert planned(tmp_path / "out", *settings, f"source.survey={shared}").hash == first.hash
     assert file.with_name(f"{file.name}.corrupt").exists()
 
 
-@pytest.mark.blender
-def test_a_shared_survey_of_other_packages_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    root = make_cache(tmp_path / "cache", {f"box{n}": glb(box(1, 1, 1 + n / 10)) for n in range(4)})
-    shared = tmp_path / "shared"
-    settings = (
-        "source.kind=objaverse",
-        f"source.root={root}",
-        f"source.survey={shared}",
-        "shard.splits={train: 1, val: 0, test: 0}",
-    )
-    assert planned(tmp_path / "one", *settings).samples == 5
+def test_a_shared_survey_of_other_packages_is_rejected(
+    surveyed: tuple[tuple[str, ...], Path, Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings, shared, plan = surveyed
+    assert plan.samples == 5
     (survey,) = shared.iterdir()
     assert not (survey / "run.lock").exists()
     monkeypatch.setattr(
@@ -76,7 +76,7 @@ def test_a_shared_survey_of_other_packages_is_rejected(tmp_path: Path, monkeypat
         lambda: json.loads((survey / PLAN).read_text())["versions"] | {"numpy": "9"},
     )
     with pytest.raises(BadInput, match=r"source\.survey_folder: .*\(numpy .* -> 9\): remove that folder") as caught:
-        planned(tmp_path / "two", *settings)
+        planned(tmp_path / "out", *settings, f"source.survey={shared}")
     assert str(survey) in str(caught.value)
     assert "--out" not in str(caught.value)
 

@@ -1,6 +1,7 @@
 """The table of supports of a plan: written on demand, shared with other builds, repaired."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -9,13 +10,14 @@ import pytest
 from spatialdata_builder.pipeline.config import Config, load_config
 from spatialdata_builder.pipeline.engine.progress import make_progress
 from spatialdata_builder.pipeline.planning.request import ASSETS
-from spatialdata_builder.pipeline.planning.samples import plan_build
+from spatialdata_builder.pipeline.planning.samples import check_source, plan_build
 from spatialdata_builder.pipeline.planning.supports import FILE, held_supports, settle_supports
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.plan import PlanDamaged
-from spatialdata_builder.shards.errors import SpatialdataError
+from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.sources.assets.carriers import AssetSupports
 from spatialdata_builder.sources.assets.table import AssetTable
+from tests.pipeline.releases import files_of
 from tests.sources.models import box, glb, make_cache
 
 SETTINGS = ("engine.kind=inline", "samples=5", "render.device=cpu")
@@ -89,6 +91,35 @@ def test_a_plan_without_supports_says_so(tmp_path: Path):
     table = AssetTable.read(str(tmp_path / "out" / ASSETS))
     with pytest.raises(SpatialdataError, match=r"supports\.parquet does not exist"):
         table.supports_of("procedural-table-0000")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kinds", [("{open: 1}", "{room: 1, garden: 2}"), ("{room: 1}", "{open: 2}")])
+def test_open_scenes_and_other_kinds_are_two_plans(tmp_path: Path, kinds: tuple[str, str]):
+    """The refusal is one line about the key that was changed, and leaves the old plan as it was."""
+    store = LayerStore(str(tmp_path / "out"))
+    old, new = (config_of("source.variants=1", f"scene.kinds={one}") for one in kinds)
+    plan = plan_build(old, store, lambda _: None, quiet=True)
+    before = files_of(tmp_path / "out")
+    with pytest.raises(BadInput) as refused:
+        plan_build(new, store, lambda _: None, quiet=True)
+    line = str(refused.value)
+    assert line.startswith("scene.kinds: ") and ", ".join(new.scene.kinds) in line and "another --out" in line
+    assert "\n" not in line and files_of(tmp_path / "out") == before
+    assert plan_build(old, store, lambda _: None, quiet=True) == plan
+    check_source(old, store, plan)
+
+
+@pytest.mark.slow
+def test_another_mix_with_supports_is_the_same_plan(built: tuple[Config, Path, str], tmp_path: Path):
+    store = LayerStore(str(shutil.copytree(built[1], tmp_path / "out")))
+    (tmp_path / "out" / "plan.json").unlink()
+    mixes = ("{room: 1}", "{open: 1, tabletop: 2, garden: 1}")
+    first, second = (
+        plan_build(config_of("source.variants=1", f"scene.kinds={kinds}"), store, lambda _: None, quiet=True)
+        for kinds in mixes
+    )
+    assert first == second
 
 
 @pytest.mark.blender

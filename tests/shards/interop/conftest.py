@@ -11,7 +11,16 @@ from spatialdata_builder.shards.index import Manifest, pack_shard, write_manifes
 from spatialdata_builder.shards.layout import shard_name
 from spatialdata_builder.shards.reader import read_record
 from spatialdata_builder.shards.recipes import get_recipe
-from spatialdata_builder.shards.schema import EDIT_KINDS, EditKind, SampleRecord, Split
+from spatialdata_builder.shards.schema import (
+    EDIT_KINDS,
+    FLOOR,
+    NO_SUPPORT,
+    SUPPORT_VERSION,
+    EditKind,
+    SampleRecord,
+    Split,
+    SupportRef,
+)
 from spatialdata_builder.shards.writer import encode_record
 from tests.shards.factory import make_sample, out_of
 
@@ -42,6 +51,22 @@ def edited(key: str, kind: EditKind, split: Split = "train", **edit: object) -> 
         "target_instances.png": codecs.encode_labels(after),
         "json": encode_record(record),
     }
+
+
+def supported(key: str, kind: EditKind) -> dict[str, bytes]:
+    """As `edited`, of a room: object 1 is on the floor, object 2 goes from its second shelf to its top."""
+    members = edited(key, kind)
+    record = record_of(members)
+    shelf = SupportRef(object=1, kind="shelf", shelf=2, shelves=3)
+    top = SupportRef(object=1, kind="top", shelf=0, shelves=0)
+    before, after = (NO_SUPPORT if kind == "insert" else shelf), (NO_SUPPORT if kind == "remove" else top)
+    first, second = record.objects
+    objects = [
+        first.model_copy(update={"source_support": FLOOR, "target_support": FLOOR}),
+        second.model_copy(update={"source_support": before, "target_support": after}),
+    ]
+    update = {"schema_version": SUPPORT_VERSION, "scene": "room", "objects": objects}
+    return members | {"json": encode_record(record.model_copy(update=update))}
 
 
 def pack(out, samples: dict[str, dict[str, bytes]], split: Split = "train", recipe: str = "full") -> Manifest:

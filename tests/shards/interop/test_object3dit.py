@@ -12,7 +12,7 @@ from spatialdata_builder.shards.sample import Row, Sample
 from spatialdata_builder.shards.schema import PairFacts
 from spatialdata_builder.shards.writer import encode_record
 from spatialdata_builder.sources.object3dit import ReadPairs, scan
-from tests.shards.interop.conftest import edited, pack, record_of
+from tests.shards.interop.conftest import edited, pack, record_of, supported
 
 
 def read_back(root, tmp_path):
@@ -132,6 +132,34 @@ def test_the_object3dit_source_reads_an_export(built, tmp_path, archived):
         assert facts.description == "the box"
     rotate = PairFacts.model_validate_json(rows[found["s-rotate"]]["facts"])
     assert rotate.edit.rotation_deg == -45.0
+
+
+FLOOR = {"kind": "floor", "object": 0, "shelf": 0, "shelves": 0}
+"""`object` is a number in `object_data`, of which the carrier is the second."""
+SHELF = {"kind": "shelf", "object": 2, "shelf": 2, "shelves": 3}
+TOP = {"kind": "top", "object": 2, "shelf": 0, "shelves": 0}
+ABSENT = {"kind": "", "object": 0, "shelf": 0, "shelves": 0}
+
+
+def test_what_objects_stand_on_is_added_and_changes_nothing_else(tmp_path, tree):
+    kinds = ("translate", "rotate", "remove", "insert")
+    for name, make in (("plain", edited), ("room", supported)):
+        pack(tmp_path / name, {f"s-{kind}": make(f"s-{kind}", kind) for kind in kinds})
+        object3dit.export(str(tmp_path / name), str(tmp_path / f"{name}-o3"))
+    plain, room = tree(tmp_path / "plain-o3"), tree(tmp_path / "room-o3")
+    assert plain.keys() == room.keys()
+    ends = {"translate": (SHELF, TOP), "rotate": (SHELF, TOP), "remove": (SHELF, ABSENT), "insert": (TOP, ABSENT)}
+    for path in plain.keys() - {"export.json"}:
+        if path.endswith("metadata.json"):
+            assert b"_support" not in plain[path]
+            found = json.loads(room[path])
+            found_ends = [(entry.pop("source_support"), entry.pop("target_support")) for entry in found["object_data"]]
+            # An insertion is written backwards: 1.png shows the object.
+            assert found_ends == [ends[path.split("/")[2].removeprefix("s-")], (FLOOR, FLOOR)]
+            assert json.dumps(found).encode() == plain[path]
+        else:
+            assert room[path] == plain[path]
+    assert read_back(tmp_path / "room-o3", tmp_path) == read_back(tmp_path / "plain-o3", tmp_path)
 
 
 def test_a_stopped_export_resumes_with_the_same_files(built, tmp_path, tree):

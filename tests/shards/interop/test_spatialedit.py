@@ -9,7 +9,7 @@ from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.geometry import psnr
 from spatialdata_builder.shards.interop import spatialedit
 from spatialdata_builder.shards.interop.spatialedit import bench_instruction, draw_box
-from tests.shards.interop.conftest import edited, pack, record_of
+from tests.shards.interop.conftest import edited, pack, record_of, supported
 
 
 def members_of(path):
@@ -62,6 +62,23 @@ def test_the_target_box_is_drawn_only_on_the_source_of_moves(built, tmp_path):
     turned = members_of(tmp_path / "se/train/rotate/worker0-000000.tar")
     assert psnr(decode_image(turned["s-rotate.0.jpg"]), decode_image(samples["s-rotate"]["source.webp"])) > 26
     assert psnr(decode_image(moved["s-translate.1.jpg"]), decode_image(samples["s-translate"]["target.webp"])) > 26
+
+
+def test_what_objects_stand_on_is_added_and_changes_nothing_else(tmp_path):
+    for name, make in (("plain", edited), ("room", supported)):
+        pack(tmp_path / name, {"s-1": make("s-1", "translate")})
+        spatialedit.export(str(tmp_path / name), str(tmp_path / f"{name}-se"))
+    plain, room = (members_of(tmp_path / f"{name}-se/train/move/worker0-000000.tar") for name in ("plain", "room"))
+    content = json.loads(room["s-1.json"])
+    floor = {"kind": "floor", "object": 0, "shelf": 0, "shelves": 0}
+    shelf = {"kind": "shelf", "object": 2, "shelf": 2, "shelves": 3}
+    top = {"kind": "top", "object": 2, "shelf": 0, "shelves": 0}
+    assert content["metadata"].pop("objects") == [  # the edited object is the first, what it stands on the second
+        {"name": "box 2", "source_support": shelf, "target_support": top},
+        {"name": "box 1", "source_support": floor, "target_support": floor},
+    ]
+    assert json.dumps(content).encode() == plain["s-1.json"]
+    assert {**room, "s-1.json": b""} == {**plain, "s-1.json": b""}
 
 
 @pytest.mark.parametrize(("side", "width"), [(64, 2), (512, 3), (1024, 6)])

@@ -19,6 +19,8 @@ from spatialdata_builder.sources.assets.mesh import read_mesh
 from spatialdata_builder.sources.assets.supports import Ring, Support, find_supports
 from spatialdata_builder.sources.procedural import catalog, write_glb
 
+SIZE = (0.9, 0.9, 0.9)
+
 
 def region(
     kind: SupportKind = "top", z: float = 0.5, box: tuple[float, float, float, float] = (-0.4, -0.4, 0.4, 0.4), **more
@@ -87,16 +89,26 @@ def test_a_model_of_unknown_category_must_look_like_furniture():
 
 
 def test_the_front_of_seats_and_of_open_furniture():
-    assert front_from_supports("chair", [region("top", 0.45, (-0.2, -0.25, 0.2, 0.15))]) == 270.0
-    assert front_from_supports("stool", [region("top", 0.45, (-0.2, -0.2, 0.2, 0.21))]) is None
+    assert front_from_supports("chair", SIZE, [region("top", 0.45, (-0.2, -0.25, 0.2, 0.15))]) == 270.0
+    assert front_from_supports("stool", SIZE, [region("top", 0.45, (-0.2, -0.2, 0.2, 0.21))]) is None
     # One cushion of a wide sofa was not found.
     cushions = [region("soft", 0.4, (x - 0.3, -0.4, x + 0.3, 0.25)) for x in (-0.7, -0.02)]
-    assert front_from_supports("sofa", cushions) == 270.0
+    assert front_from_supports("sofa", SIZE, cushions) == 270.0
     boards = [region("shelf", z, clearance=0.3, open_sides=("+x",)) for z in (0.1, 0.5)]
-    assert front_from_supports("bookcase", boards) == 0.0
-    assert front_from_supports("table", [region("under", 0.0, clearance=0.7, open_sides=("+y", "-y"))]) is None
-    assert front_from_supports("toy car", boards) is None
-    assert front_from_supports("cabinet", []) is None
+    assert front_from_supports("bookcase", SIZE, boards) == 0.0
+    assert front_from_supports("table", SIZE, [region("under", 0.0, clearance=0.7, open_sides=("+y", "-y"))]) is None
+    assert front_from_supports("toy car", SIZE, boards) is None
+    assert front_from_supports("cabinet", SIZE, []) is None
+
+
+def test_what_rises_above_the_top_of_a_cabinet_is_at_its_back():
+    top = region("top", 0.85, (-0.45, -0.45, 0.45, 0.42))
+    assert front_from_supports("cabinet", SIZE, [top]) == 270.0
+    assert front_from_supports("washing machine", SIZE, [region("top", 0.85, (-0.4, -0.45, 0.45, 0.45))]) == 0.0
+    assert front_from_supports("cabinet", (0.9, 0.9, 0.86), [top]) is None
+    assert front_from_supports("cabinet", SIZE, [region("top", 0.85)]) is None
+    pipe = ((-0.45, -0.45), (0.45, -0.45), (0.45, 0.2), (0.0, 0.2), (0.0, 0.42), (-0.45, 0.42))
+    assert front_from_supports("stove", SIZE, [Support("top", 0.85, (pipe,), clearance=math.inf, radius=0.3)]) is None
 
 
 def test_supports_of_an_asset_are_stored():

@@ -14,7 +14,7 @@ from shapely import affinity
 
 from spatialdata_builder.shards.sample import Row, Sample
 from spatialdata_builder.sources.assets.asset import Asset
-from spatialdata_builder.sources.assets.height_map import MAX_TRIANGLES, HeightMap, TooComplex
+from spatialdata_builder.sources.assets.height_map import MAX_TRIANGLES, Detail, HeightMap, TooComplex
 from spatialdata_builder.sources.assets.mesh import read_mesh
 from spatialdata_builder.sources.assets.supports import (
     SINK,
@@ -246,6 +246,17 @@ def test_crossings_of_a_closed_mesh():
     assert np.abs(surface.z)[inside] == pytest.approx(np.sqrt(0.25 - radius[inside] ** 2), abs=5e-3)
     assert (surface.up[surface.top] > 0).all()
     assert np.isinf(surface.clearance[surface.top]).all() and np.isfinite(surface.clearance[~surface.top]).all()
+
+
+def test_the_number_of_cells():
+    """Cells are as small as asked for, and the smallest region does not depend on the size of a wide model."""
+    far = slab(0.01, 0.01, 0.01, 20.0, 0, 0)
+    mesh = trimesh.util.concatenate([slab(0.4, 0.4, 0.7, 0, 0, 0), far])
+    assert HeightMap.of(mesh.vertices, mesh.faces, Detail(500)).cell == pytest.approx(20.205 / 500)
+    # The circle in the top has a radius of 0.2 m: 2 % of 20 m is too much with half a cell less, of 3 m it is not.
+    assert find_supports(mesh.vertices, mesh.faces, Detail(500)) == ()
+    (top,) = find_supports(mesh.vertices, mesh.faces, Detail(500), width=3.0)
+    assert top.z == pytest.approx(0.7) and 0.12 < top.radius < 0.2
 
 
 class Ground:

@@ -146,10 +146,12 @@ def first_hits(meshes: list[trimesh.Trimesh], origins: np.ndarray, directions: n
     return z, which, faces, whole
 
 
-def cast(spec: SceneSpec, state: State) -> Cast:
+def cast(spec: SceneSpec, state: State, mesh_of=world_mesh) -> Cast:
+    """mesh_of: the mesh of an object, world frame, by the scene, its id and its placement."""
     present = {id: place for id, place in state.placements.items() if place.present}
-    meshes = [*sheets(spec), *(world_mesh(spec, id, place) for id, place in present.items())]
-    labels = np.array([*[0] * len(sheets(spec)), *present])
+    around = sheets(spec)
+    meshes = [*around, *(mesh_of(spec, id, place) for id, place in present.items())]
+    labels = np.array([*[0] * len(around), *present])
     origins, directions = rays(spec, state)
     z, which, face, whole = first_hits(meshes, origins, directions)
     shape = spec.height, spec.width

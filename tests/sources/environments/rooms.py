@@ -54,6 +54,8 @@ def write_room(
     unit: float = 1.0,
     lift: float = 0.0,
     flipped: bool = False,
+    lying: bool = False,
+    slopes: F64 | None = None,
 ) -> Path:
     """Write a room with a table and a counter.
 
@@ -63,6 +65,8 @@ def write_room(
         unit: file units per meter.
         lift: height of the floor in the file, meters.
         flipped: turned about x by 180 degrees.
+        lying: written with z up, which readers of GLB take for a room on its side.
+        slopes: (M, 3, 3) triangles of a roof, meters, z up.
     """
     model = Model()
     model.json["materials"] = [
@@ -73,9 +77,12 @@ def write_room(
     for material, group in enumerate((shell(without), furniture() if boxes is None else list(boxes))):
         if not group:
             continue
-        points = triangles(group).reshape(-1, 3) + np.array([0.0, 0.0, lift])
+        corners = triangles(group)
+        if material == 0 and slopes is not None:
+            corners = np.concatenate([corners, slopes])
+        points = corners.reshape(-1, 3) + np.array([0.0, 0.0, lift])
         points = points * (1.0, -1.0, -1.0) if flipped else points
-        points = points[:, [0, 2, 1]] * (1.0, 1.0, -1.0) * unit
+        points = (points if lying else points[:, [0, 2, 1]] * (1.0, 1.0, -1.0)) * unit
         parts.append(model.box(points, np.arange(len(points)).reshape(-1, 3)) | {"material": material})
     model.node(mesh=model.mesh(*parts))
     path.parent.mkdir(parents=True, exist_ok=True)

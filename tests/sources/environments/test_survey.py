@@ -7,8 +7,8 @@ import pytest
 import shapely
 
 from spatialdata_builder.sources.assets.glb import GlbError
-from spatialdata_builder.sources.environments.survey import survey_environment
-from spatialdata_builder.sources.scenes.interior import Interior, shape_of
+from spatialdata_builder.sources.environments.survey import MAX_TRIANGLES, survey_environment
+from spatialdata_builder.sources.scenes.interior import Interior, lamp_over, shape_of
 from tests.sources.environments.rooms import (
     COUNTER,
     DEPTH,
@@ -98,7 +98,7 @@ def test_rooms_that_cannot_be_used(tmp_path: Path):
     assert reason(write_room(path, flipped=True, without=("ceiling",))) == "upside_down"
     assert reason(write_room(path, without=("floor", "ceiling"))) == "no_floor"
     assert reason(write_room(path, boxes=[(-2.4, -1.9, 1.5, 2.4, 1.9, 1.6)])) == "no_floor"
-    assert reason(write_many_triangles(path, 2_000_000)) == "too_many_triangles"
+    assert reason(write_many_triangles(path, MAX_TRIANGLES + 2)) == "too_many_triangles"
     (tmp_path / "wall.png").write_bytes(b"")
     model = Model()
     model.node(mesh=model.mesh(model.box(CORNERS * 10)))
@@ -111,6 +111,56 @@ def test_rooms_that_cannot_be_used(tmp_path: Path):
 
 def test_a_table_is_no_room(tmp_path: Path):
     assert reason(write_room(tmp_path / "a.glb", without=SIDES, boxes=furniture()[:5]), unit_m=1.0) == "no_floor"
+
+
+def test_a_room_on_its_side(tmp_path: Path):
+    assert reason(write_room(tmp_path / "room.glb", lying=True)) == "on_its_side"
+    assert reason(write_room(tmp_path / "room.glb", lying=True, unit=100.0)) == "on_its_side"
+
+
+def test_a_house_on_a_lawn(tmp_path: Path):
+    """The floor below the ceiling counts, although the lawn is larger."""
+    lawn = (-7.0, -7.0, -0.5, 7.0, 7.0, -0.15)
+    check(survey_environment(write_room(tmp_path / "house.glb", boxes=[*furniture(), lawn])))
+
+
+def test_all_tables_of_a_large_room(tmp_path: Path):
+    """What counts as too small does not depend on the size of the room."""
+    x, y = 8.0, 5.0
+    floor, wall = (-x, -y, -0.1, x, y, 0.0), (-x - 0.1, -y, -0.1, -x, y, 3.2)
+    tables = [
+        (left, front, 0.0, left + 0.6, front + 0.4, 0.72) for left in (-6.0, -2.0, 2.0, 6.0) for front in (-3, 0, 3)
+    ]
+    found = survey_environment(write_room(tmp_path / "cafe.glb", without=SIDES, boxes=[floor, wall, *tables]))
+    assert len(found.surfaces) == len(tables) == 12
+    cell = (2 * x + 0.1) / 640
+    for table in tables:
+        # The middle of the box of the model is the origin.
+        outline = plan((table[0] + 0.05, *table[1:3], table[3] + 0.05, *table[4:]))
+        (own,) = (one for one in found.surfaces if outline.contains(one.shape()))
+        assert own.shape().area > (0.6 - 4 * cell) * (0.4 - 4 * cell)
+
+
+def test_a_table_below_a_slope(tmp_path: Path):
+    """A roof from 0.8 m at the sides to 3.2 m in the middle, above the table."""
+    x, y = WIDTH / 2, DEPTH / 2
+    slopes = np.array(
+        [[[side * x, -y, 0.8], [side * x, y, 0.8], [0.0, y, 3.2]] for side in (1.0, -1.0)]
+        + [[[side * x, -y, 0.8], [0.0, y, 3.2], [0.0, -y, 3.2]] for side in (1.0, -1.0)]
+    )
+    boxes: list[Box] = [*furniture(), (-2.4, 0.8, 0.0, -1.9, 1.4, 0.75)]
+    without = ("ceiling", "+x", "-x", "+y", "-y")
+    found = survey_environment(write_room(tmp_path / "attic.glb", without=without, boxes=boxes, slopes=slopes))
+    # The table is free; what stands below the low end of the roof is not.
+    (surface,) = found.surfaces
+    assert plan(TABLE).contains(surface.shape()) and abs(surface.z - 0.75) < 1e-4
+    middle, _, height, width, _ = lamp_over(found, np.array([[1.6, 0.9], [0.0, -0.5]]))
+    assert 1.7 < height < 3.2 - 2.4 * (abs(middle) + width / 2) / x
+    farthest = max(abs(point[0]) for point in surface.polygon[0])
+    assert surface.clearance == pytest.approx(3.2 - 2.4 * farthest / x - 0.75, abs=0.05)
+    high = shapely.box(-x * (3.2 - 2.0) / 2.4, -y, x * (3.2 - 2.0) / 2.4, y)
+    below = found.walkable.intersection(shapely.box(-x, -y, x, y))
+    assert below.area > 0.8 * high.difference(plan(TABLE)).area and high.buffer(0.05).contains(below)
 
 
 def test_where_a_camera_can_be(tmp_path: Path):

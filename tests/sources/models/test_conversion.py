@@ -10,6 +10,7 @@ import pytest
 import trimesh
 from pydantic import TypeAdapter
 
+from spatialdata_builder.shards.codecs import decode_image
 from spatialdata_builder.shards.sample import Row, Sample
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.assets.glb import GlbError
@@ -117,5 +118,11 @@ def test_textures_that_are_missing_or_outside_the_root(root: Path, tmp_path: Pat
     error = rejected(root, tmp_path / "cache", "box.obj")
     assert error.reason == "missing_textures" and "is outside source.root" in error.detail
     (root / "elsewhere").mkdir()
-    shutil.move(outside, root / "elsewhere" / "Paint.PNG")
-    assert trimesh.load(converter(root, tmp_path / "cache").converted("box.obj")).geometry
+    found = Path(shutil.move(outside, root / "elsewhere" / "Paint.PNG"))
+    for given in (str(outside), "C:\\Users\\Jo Doe\\paint.png"):
+        library.write_text(inside.replace("textures/paint.png", given))
+        made = trimesh.load(converter(root, tmp_path / "cache").converted("box.obj"))
+        (mesh,) = made.geometry.values()
+        np.testing.assert_array_equal(
+            mesh.visual.material.baseColorTexture.convert("RGB"), decode_image(found.read_bytes())
+        )

@@ -104,6 +104,21 @@ def test_furniture_is_in_the_room_and_apart():
             assert not a.intersects(b) or (seats and a.intersection(b).area < 0.6 * min(a.area, b.area))
 
 
+def test_one_can_sit_at_tables():
+    """Seats whose outline is partly below a table top are lower than it, by the height of knees."""
+    seated = 0
+    for one in scenes():
+        floor = [id for id, place in one.placements.items() if place.standing is None]
+        tables = [id for id in floor if one.asset(id).category == "table"]
+        for seat in (id for id in floor if one.asset(id).category in ("chair", "stool")):
+            height = max(support.z for support in one.supports[seat] if support.kind in ("top", "soft"))
+            for table in tables:
+                if outline(one, seat).intersects(outline(one, table)):
+                    assert 0.11 < one.asset(table).size_m[2] - height < 0.43
+                    seated += 1
+    assert seated >= 5
+
+
 def test_things_stand_on_all_kinds_of_supports():
     kinds = [place.standing.kind for one in scenes() for place in one.placements.values() if place.standing]
     assert {"top", "shelf", "inside", "under"} <= set(kinds)

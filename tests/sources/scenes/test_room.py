@@ -208,3 +208,32 @@ def test_daylight_does_not_change_lamps():
     assert bright.light.sun and room.light.sun
     assert bright.light.sun.irradiance == pytest.approx(2 * room.light.sun.irradiance)
     assert dataclasses.replace(bright.light, windows=room.light.windows, sun=room.light.sun) == room.light
+
+
+def test_curtains_and_sills_keep_off_what_stands_on_furniture():
+    """On a bench along the wall of a window, things of several heights: no part of either is inside one of them."""
+    cleared = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        room = sample_room(rng)
+        window = room.windows()[0]
+        normal = np.array(WALLS[window.wall], float)
+        right = np.array([normal[1], -normal[0]])
+        wall = room.size[0 if normal[0] else 1] / 2
+        first, last = window.span
+        spots = {window.along: window.bottom + 0.2, first + 0.03: window.bottom + 0.1, last - 0.03: 0.7}
+        things = [(SQUARE * 0.06 + normal * (wall - 0.075) + right * at, height) for at, height in spots.items()]
+        bench = (SQUARE * 0.2 + normal * (wall - 0.21) + right * window.along, 0.5)
+        dressed = dress_room(rng, room, [bench], things)
+        bare = dress_room(np.random.default_rng(seed), room, [bench])
+        cleared += dressed.openings != bare.openings
+        for part in shell_parts(dataclasses.asdict(dressed)):
+            if part.name not in ("curtain", "sill"):
+                continue
+            for outline, height in things:
+                points = part.vertices[(part.vertices[:, 2] > 0.5) & (part.vertices[:, 2] < height)]
+                assert not shapely.contains_xy(shapely.Polygon(outline), points[:, :2]).any()
+                box = shapely.box(*part.vertices[:, :2].min(axis=0), *part.vertices[:, :2].max(axis=0))
+                if part.name == "sill" and part.vertices[:, 2].min() < height:
+                    assert not box.intersects(shapely.Polygon(outline))
+    assert cleared > 20

@@ -114,6 +114,9 @@ def test_roles_go_by_category_and_size():
     assert role.fits("wooden table", (0.9, 0.6, 0.4))
     assert not role.fits("wooden table", (0.9, 0.6, 0.75))  # too high
     assert not role.fits("table lamp", (0.4, 0.4, 0.4))
+    counter = builtin_templates().roles["counter"]
+    assert counter.fits("kitchen cabinet", (0.9, 0.6, 0.9))
+    assert not counter.fits("lower corner cabinet", (0.9, 0.9, 0.9))  # one of its exceptions
 
 
 @pytest.mark.parametrize(("category", "size"), [("hammer", 0.9), ("mug", 0.9), ("drill", 1.2), ("apple", 0.5)])
@@ -142,6 +145,19 @@ def test_a_template_that_no_model_can_fill(tmp_path: Path):
     small, roles = template(GOOD.replace("[[3, 5], [3, 5]", "[[2.5, 3], [2.5, 3]"), tmp_path)
     assert "larger than the room" in impossible(small, roles, [huge], none)
     assert impossible(small, roles, [huge, sofa], none) == ""
+
+
+def test_two_needed_items_of_one_role_need_two_models(tmp_path: Path):
+    more = "  - {name: twin, role: sofa, place: anywhere, needed: true}\n"
+    room, roles = template(GOOD.rstrip("\n") + "\n" + more, tmp_path)
+    sofa = replace(catalog(1)[0], category="sofa", size_m=(2.0, 0.9, 0.8))
+    other = replace(sofa, uid="other", model="other")
+
+    def none(uid: str) -> AssetSupports:
+        return AssetSupports()
+
+    assert "needed 2 times, but only 1 " in impossible(room, roles, [sofa], none)
+    assert impossible(room, roles, [sofa, other], none) == ""
 
 
 def test_a_role_that_carries_needs_a_surface(tmp_path: Path):

@@ -11,7 +11,9 @@ const spatialdata = (() => {
     set: null,
 
     index(set) {
-      for (const name of ["kind", "split", "state", "because", "category", "scene", "support", "media"]) set[name] = Int32Array.from(set[name]);
+      for (const name of ["kind", "split", "state", "because", "category", "scene", "support", "relation", "media"]) {
+        set[name] = Int32Array.from(set[name]);
+      }
       for (const [name, values] of Object.entries(set.scores)) {
         set.scores[name] = Float64Array.from(values, (value) => (value === null ? NaN : value));
       }

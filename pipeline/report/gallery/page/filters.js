@@ -1,5 +1,6 @@
 "use strict";
 // Selection and order of the samples. One pass over the columns finds them, and the counts of each facet.
+// The column of a facet holds a position in `values`, or, with `several`, one bit for each of them.
 const FACETS = [
   { name: "state", column: "state", values: "states", title: "State" },
   { name: "reason", column: "because", values: "reasons", title: "Reason" },
@@ -8,6 +9,7 @@ const FACETS = [
   { name: "category", column: "category", values: "categories", title: "Category of the edited object" },
   { name: "scene", column: "scene", values: "scenes", title: "Scene" },
   { name: "support", column: "support", values: "supports", title: "Edited object stands on" },
+  { name: "relation", column: "relation", values: "relations", title: "Relation in the instruction", several: true },
 ];
 const LABELS = { accepted: "accepted", rejected: "rejected", waiting: "not built yet" };
 
@@ -32,6 +34,11 @@ const filters = (() => {
     });
   };
 
+  const add = (counts, value, several) => {
+    if (!several) counts[value]++;
+    else for (let bit = 0; bit < counts.length; bit++) counts[bit] += (value >> bit) & 1;
+  };
+
   return {
     get wanted() {
       return wanted;
@@ -45,6 +52,13 @@ const filters = (() => {
       return Boolean(wanted.q || Object.keys(wanted.chosen).length || Object.keys(wanted.ranges).length);
     },
 
+    // How often each value of a facet occurs, over all samples.
+    totals({ column, values, several }) {
+      const counts = new Int32Array(spatialdata.set[values].length);
+      for (const value of spatialdata.set[column]) add(counts, value, several);
+      return counts;
+    },
+
     toggle(facet, value) {
       const selected = wanted.chosen[facet] ?? new Set();
       if (!selected.delete(value)) selected.add(value);
@@ -55,12 +69,17 @@ const filters = (() => {
     // Positions in order, and for each facet the count of each value among the samples that pass the other facets.
     apply() {
       const set = spatialdata.set;
-      const facets = FACETS.map(({ name, column, values }) => ({
-        name,
-        column: set[column],
-        chosen: wanted.chosen[name] && set[values].map((value) => wanted.chosen[name].has(value)),
-        counts: new Int32Array(set[values].length),
-      }));
+      const facets = FACETS.map(({ name, column, values, several }) => {
+        const chosen = wanted.chosen[name] && set[values].map((value) => wanted.chosen[name].has(value));
+        return {
+          name,
+          several,
+          column: set[column],
+          chosen,
+          bits: several && chosen?.reduce((bits, wants, bit) => bits | (wants << bit), 0),
+          counts: new Int32Array(set[values].length),
+        };
+      });
       const parts = wanted.q.toLowerCase().split(/\s+/).filter(Boolean);
       const ranges = Object.entries(wanted.ranges).filter(([name]) => set.scores[name]);
       const found = [];
@@ -71,7 +90,8 @@ const filters = (() => {
         }
         let missed = null;
         for (const facet of facets) {
-          if (facet.chosen && !facet.chosen[facet.column[index]]) {
+          const value = facet.column[index];
+          if (facet.chosen && !(facet.several ? facet.bits & value : facet.chosen[value])) {
             if (missed) continue sample;
             missed = facet;
           }
@@ -81,10 +101,10 @@ const filters = (() => {
           if (!parts.every((part) => text.includes(part))) continue;
         }
         if (missed) {
-          missed.counts[missed.column[index]]++;
+          add(missed.counts, missed.column[index], missed.several);
         } else {
           found.push(index);
-          for (const facet of facets) facet.counts[facet.column[index]]++;
+          for (const { counts, column, several } of facets) add(counts, column[index], several);
         }
       }
       return { found: ordered(found), counts: Object.fromEntries(facets.map(({ name, counts }) => [name, counts])) };

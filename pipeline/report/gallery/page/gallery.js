@@ -93,11 +93,10 @@ const gallery = (() => {
     scrollTo(0, 0);
   };
 
-  const facet = ({ name, column, values, title }) => {
-    const set = spatialdata.set;
-    const totals = new Int32Array(set[values].length);
-    for (const value of set[column]) totals[value]++;
-    const known = set[values].map((value, index) => ({ value, index })).filter(({ value, index }) => value && totals[index]);
+  const facet = (one) => {
+    const { name, values, title } = one;
+    const totals = filters.totals(one);
+    const known = spatialdata.set[values].map((value, index) => ({ value, index })).filter(({ value, index }) => value && totals[index]);
     if (!["state", "split"].includes(name)) known.sort((a, b) => totals[b.index] - totals[a.index]);
     if (known.length < (name === "reason" ? 1 : 2)) return null;
     const items = known.map(({ value, index }) => {

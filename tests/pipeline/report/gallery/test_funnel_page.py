@@ -17,6 +17,7 @@ from spatialdata_builder.pipeline.report.gallery.funnel_page import write_funnel
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.layout import find_shards
 from spatialdata_builder.shards.reader import read_record, read_samples
+from spatialdata_builder.shards.schema import SupportRef
 from tests.pipeline.report.gallery.scenes import COLORS, Written, write_scenes
 
 pytestmark = pytest.mark.slow
@@ -218,6 +219,42 @@ def test_a_build_without_pairs(tmp_path):
     assert found["samples"] == {"accepted": 0, "rejected": 0, "waiting": 16}
     assert "There are no pairs yet." in page.text
     assert page.all("svg") == []
+
+
+def test_scenes_and_supports(tmp_path, scenes):
+    kinds, ends = ("room", "garden", "open"), ("floor", "top", "")
+
+    def change(number, facts):
+        refs = [SupportRef(object=0, kind=ends[(number + k) % 3], shelf=0, shelves=0) for k in (0, number % 2)]
+        supports = dict(zip(("source_support", "target_support"), refs, strict=True))
+        objects = [item.model_copy(update=supports) for item in facts.objects]
+        return facts.model_copy(update={"scene": kinds[number % 3], "objects": objects})
+
+    written = write_scenes(tmp_path / "out", 96, change)
+    found, page = show(tmp_path / "out", tmp_path / "page")
+    pairs = [one for one in written if one.facts]
+    accepted = [one for one in pairs if one.state == "accepted"]
+
+    def said(one: Written) -> str:
+        item = one.facts.objects[0]
+        first, last = item.source_support.kind, item.target_support.kind
+        return f"{first} to {last}" if first and last and first != last else first or last
+
+    counts = [Counter((one.kind, one.facts.scene) for one in some) for some in (pairs, accepted)]
+    rows = {(row["edit"], row["scene"]): (row["pairs"], row["accepted"]) for row in found["edits_by_scene"]}
+    assert rows == {place: (number, counts[1][place]) for place, number in counts[0].items()}
+    edited = [[one for one in some if one.kind != "camera" and said(one)] for some in (pairs, accepted)]
+    counts = [Counter((one.kind, said(one)) for one in some) for some in edited]
+    rows = {(row["edit"], row["support"]): (row["pairs"], row["accepted"]) for row in found["edits_by_support"]}
+    assert rows == {place: (number, counts[1][place]) for place, number in counts[0].items()}
+    assert {support for _, support in rows} == {"floor", "top", "floor to top"}
+    links = [parse_qs(a["href"].partition("#")[2]) for a in page.all("a")]
+    cells = {(link["edit"][0], link["scene"][0]) for link in links if "scene" in link and "edit" in link}
+    assert cells == {(one.kind, one.facts.scene) for one in pairs}
+    # In sets of open scenes only, neither is known.
+    plain, page = show(scenes[0], tmp_path / "plain")
+    assert plain["edits_by_scene"] == plain["edits_by_support"] == []
+    assert "stands on" not in page.text and "Scene and edit" not in page.text
 
 
 def test_no_dataset(tmp_path):

@@ -1,0 +1,292 @@
+"""Complete what people leave out or add around a request: notes without a verb, keyed lists, missing articles, polite
+openings, corrections.
+
+Invariant: a text becomes a whole sentence with the same meaning, and one that is no note stays as it is. `Lamp: from
+desk to floor` becomes `make the lamp from the desk to the floor`, `could you maybe put ...` becomes `put ...`.
+"""
+
+import re
+from functools import cache
+from typing import Final
+
+from .markers import DETERMINER
+from .places import CONTAINER, SURFACE
+
+_CARRIER: Final = rf"(?:(?:{SURFACE}|{CONTAINER})s?)"
+_BEFORE_PLACE: Final = r"(?:(?:back|down|up|over|flush|flat|right|straight|just|directly|immediately|now|out) )*"
+_PREPOSITION: Final = (
+    r"(?:on top of|onto|on|off|from under|from|into|inside|in|out of|underneath|under|beneath|below|atop|upon|behind"
+    r"|beside|between|near|next to|close to|(?:left|right|in front) of|against|to)"
+)
+_AMOUNT: Final = (
+    r"(?:by )?(?:\d[\d.]* (?:metres|degrees|percent|times)\b|(?:a bit |a little |much |slightly )?"
+    r"(?:bigger|larger|smaller|to the (?:left|right)\b(?! of)|(?:left|right|closer|back|gone)(?=$| [,.\d]| by| a )))"
+)
+_PLACE: Final = (
+    rf"{_BEFORE_PLACE}(?:{_PREPOSITION}(?!(?<=\bto) (?!{DETERMINER}\b|left|right|{_CARRIER}\b|[\w-]+$))"
+    r"|by (?=the|my))\b(?! (?:it|them)\b)"
+)
+_WORD: Final = (
+    rf"(?!(?:{_PREPOSITION}|by|at|with|please|and|or|so|is|are|was|were|be|been|it|them|they|you|i|we|there|that"
+    rf"|which|who"
+    r"|what|where|should|must|shall|will|would|could|can|may|might|to|has|have|had|does|do|not|no|if|as|than|keep|leave"
+    rf"|only|without|instead|never|nothing|everything|{DETERMINER[3:-1]})\b)[\w'-]+"
+)
+_NAME: Final = rf"(?:{DETERMINER} )?(?:{_WORD} ){{1,5}}?"
+_DETERMINED: Final = re.compile(rf"{DETERMINER}\b|(?:all|both|some|every|each|one|two|three|four|there|please)\b")
+_GOES: Final = re.compile(r"\d metres|\b(?:left|right|closer|back)$")
+_NEW: Final = re.compile(r"(?:an?|another|some|one more) ")
+_FINITE: Final = re.compile(
+    r"\b(?:is|are|was|were|be|been|should|must|shall|will|would|could|can|has|have|it|they|them|i|we|you|goes|go"
+    r"|belongs?|stands|sits|lies|rests|stood|sat|lay|fell|needs|need to|wants|ought|gets|had)\b"
+)
+"""Words of a sentence with a verb."""
+
+_Rewrites = tuple[tuple[str, re.Pattern[str], str], ...]
+"""What a text must contain, a pattern, and its replacement."""
+
+
+def _rewrites(*rows: tuple[str, str, str]) -> _Rewrites:
+    return tuple((sign, re.compile(pattern), replacement) for sign, pattern, replacement in rows)
+
+
+_NOTED_PLACE: Final = r"(?: (?:place|position|location|support))? : "
+_SIGNS: Final = _rewrites(
+    (">", r" ?<[-=]+> ?", " <> "),
+    ("\u2194", r" ?\u2194 ?", " <> "),
+    (">", r" ?[-=]+> ?", " to "),
+    ("\u2192", r" ?\u2192 ?", " to "),
+    (" : ", r"^(?:task|request|edit|to ?do|instruction|action|note|my request|change)s? : ", ""),
+    (" : ", r"(?<!\bany )(?<!\ban )\b(?:the )?(?:object|item|thing|subject) : ", "the "),
+    (" : ", rf"(?: [.,;])? (?:from|origin|source|start|old|current|currently|now){_NOTED_PLACE}", " from "),
+    (
+        " : ",
+        rf"(?: [.,;])? (?:to|destination|target|goal|new|end|should be|then|after|put|place){_NOTED_PLACE}",
+        " to ",
+    ),
+    (" now ", r"(?: :| ,)? now (?=(?:on|in|under|inside|beneath) )(?=.* to )", " from "),
+    ("from ", r"\bfrom (?:on|atop) ", "off "),
+    ("to on", r"\bto on(?: top of)? ", "onto "),
+    ("to ", r"\bto (?=(?:in|inside|under|underneath|beneath|below|behind|beside|next to|near|between|against) )", ""),
+)
+"""Arrows and keys (`from : tray`), as prepositions."""
+_BARE: Final = re.compile(
+    rf"\b({_PREPOSITION}) (?!(?<=\bto )(?:stand|book|step|board|pile|stack|deck|bed)\b)(?=(?:(?!top |front |place "
+    rf"|half |the )[\w-]+ )?{_CARRIER}(?:$| [,.:;!?]| (?:to|and|next|beside"
+    r"|near|behind|between|in|on|onto|into|off|from|under|larger|bigger|smaller|\d|by|please|with|instead|so)\b))"
+    rf"(?!{DETERMINER} )"
+)
+"""A support without an article: `on shelf`, `off coffee table`."""
+_NOTED: Final = re.compile(
+    rf"\b({_PREPOSITION}|towards|away from|around|to show|to reveal|(?:middle|center|centre|corner|part|side|half|top"
+    rf"|edge) of"
+    rf"|(?<=front )of) (?!{DETERMINER} |(?:front|top of|half|place|between|size|above|below|behind|under|it|them|me"
+    rf"|us|here"
+    r"|there|on|in|to|face|faces|show|reveal|be|overhead|left of|right of|reverse|degrees|camera rotation"
+    r"|\d[\d.]*)(?: |$))"
+)
+"""Any noun of a note without an article."""
+
+_ANY_DETERMINER: Final = re.compile(
+    rf"\b(?:{DETERMINER[3:-1]}|it|them|they|we|us|everything|nothing|all|both|each|one|two|three|four)\b"
+)
+_EXCHANGES: Final = re.compile(r"(?:please |now |just )*(?:swap|exchange|interchange|switch|trade)\b")
+_SECOND: Final = re.compile(r"\b(and|with|for) (?=[a-z])")
+_BARE_OBJECT: Final = re.compile(
+    r"^((?:please |now |just )*(?:move|shift|slide|put|place|set|push|pull|drag|bring|take|get|rotate|turn|spin|make"
+    r"|scale"
+    r"|shrink|enlarge|remove|delete|erase|swap|exchange|switch)) (?=[a-z])(?!(?:up|down|off|out|away|back|left|right"
+    r"|in|on"
+    r"|places?|positions?|rid|please|only|over|smaller|larger|bigger)\b)"
+)
+_INTERJECTION: Final = re.compile(
+    r"(?:^|(?<=[.;:!?,] ))(?:(?:hang on|hold on|wait|one moment|oops|sorry|many thanks|thank you|thanks|cheers|hello|hi"
+    r"|hey|yo|well|alright|all right|right|ok|okay|so|anyway|oh|um|hmm|yes|yeah|actually|great|perfect|cool|fine|dear"
+    r"|lol"
+    r"|pretty please)(?: (?:there|so much|very much|a lot|in advance|everyone|again|a (?:second|moment|minute)))?"
+    r"(?: [,.;:!?]+)+ ?)+"
+)
+_CORRECTION: Final = re.compile(
+    r"\b(?:the|my|that) (?:[\w-]+ ){1,4}?(?:[.,-] )*(?:(?:no|sorry|wait|oops|er|uh|or) (?:, )?)*"
+    r"(?:i mean|i meant|rather|make that|no|sorry|wait)(?: ,)? (?=(?:the|my|that) )"
+    r"|\b(?:on|in|under|to|into|onto|behind|next to|beside) (?:the|my) (?:[\w-]+ ){1,3}(?:[.,-] )+"
+    r"(?:(?:no|sorry|wait|i mean|or rather|make that)(?: ,)? )+(?=(?:on|in|under|to|into|onto|behind|next|beside) )"
+)
+"""`the pendant , i mean` before `the table lamp`."""
+_POLITE: Final = (
+    r"(?:i|me|you|your|we|us|it|is|was|were|am|are|be|been|would|will|could|can|may|might|shall|should|do|does|did|if"
+    r"|whether"
+    r"|that|so|as|to|and|please|kindly|just|now|maybe|perhaps|possibly|only|wondering|wonder|hoping|hope|ask|asking"
+    r"|trouble"
+    r"|bother|beg|request|need|want|like|love|prefer|rather|appreciate|glad|grateful|happy|good|kind|great|nice"
+    r"|lovely|fine"
+    r"|ok|okay|possible|able|free|feel|mind|favor|favour|think|believe|suggest|help|someone|somebody|anyone|here|let"
+    r"|go|going"
+    r"|ahead|have|really|very|much|also|then|next|first|second|finally|lastly|a|an|moment|want|time|enough|my|of|out"
+    r"|there"
+    r"|supposed|where|how|about|what)"
+)
+_SO_THAT: Final = re.compile(
+    r"^(?:please )?(?:arrange|edit|change|adjust|fix|modify|alter|set|do|make|organi[sz]e|rearrange) (?:it|this|things?"
+    r"|everything|(?:the |this )?(?:image|picture|photo|scene|room))(?: around)? so (?:that )?(?=(?:the|my|an?|this"
+    r"|that) )"
+)
+_LOOKS: Final = re.compile(
+    r"\b(?:(?:show|let|tell) (?:me|us)|(?:let (?:me|us) |i want to )?see)(?: what| how) (?:it|that|this|the (?:room"
+    r"|scene"
+    r"|picture|image)) (?:would |will |might )?looks?(?: like)? with (?=(?:the|my|an?) )"
+)
+_STATED: Final = re.compile(
+    r"\b((?:is|are|was|were|has been|have been|had been|stands?|lies?|sits?) [^;.,]{1,60}?) (?:and|but)(?: now)? "
+    r"(?=(?:should|must|needs?|has to|have to|ought to|belongs?|is to|are to|goes|wants?) )"
+)
+"""`the can was left under the table and needs to be ...` is a statement and a request about it."""
+_FRONTED: Final = re.compile(
+    rf"^(?:please )?((?:in|on|under|underneath|beneath|inside|onto|from|next to|beside|behind) (?:the|my) (?:{_WORD} )"
+    r"{1,4}?(?:on the (?:[\w-]+ ){1,3}?)?)(?:, )?((?:(?:i|we) (?:want|need|would like)|there (?:is|are|should|must"
+    r"|could)) .+)$"
+)
+_IT_SHOULD: Final = re.compile(
+    r" ,(?: and| but| so)? (?=(?:it|they) (?:should|must|needs?|has to|have to|belongs?|goes?|is to|are to|ought) )"
+)
+_WHERE: Final = re.compile(
+    r"^((?:in|on|under|underneath|beneath|inside|next to|beside|behind) (?:the|my) [\w -]{1,30}?) is where ((?:the|my"
+    r"|that)"
+    r" [\w -]{1,30}?) (?:(?:should|must|needs? to|has to|ought to) (?:go|stand|lie|be|sit)|belongs?|goes|go)$"
+)
+_FOLLOWS: Final = re.compile(
+    r"(?: ,| ;)?(?: and| while)? ((?:the|everything|whatever|all)(?: [\w-]+){0,4}? (?:on|in|under)(?: top of)? (?:it"
+    r"|them))"
+    r" (?:should |will |must |also )*(?:moves?|turns?|comes?|goes|go|rotates?|stays?|follows?|travels?)"
+    r"(?: (?:along|with it|too|as well|together|in place|put|there|on it))*(?=$| [,.;])"
+)
+"""`and the lamp on it moves along`."""
+_BROUGHT: Final = re.compile(
+    rf"^((?:onto|on|into|in|under|behind|off) (?:the|my) (?:{_WORD} ){{1,4}}?)with ((?:the|my) [\w -]+)$"
+)
+"""`onto the tray with the glasses`."""
+_NO_EDITS: Final = (
+    "lean|hang|hide|paint|open|close|shut|fill|empty|clean|wash|light|draw|break|tie|tape|glue|nail|fix|fold|cover|wrap"
+    "|colou?r|sharpen|blur|hug|hit|kick|lock|plug|pour|spill|cook|iron"
+)
+"""Verbs that ask for no known edit, so that what follows is no note."""
+_EXCHANGE: Final = re.compile(rf"({_NAME})<> (.+)")
+_ABSENT: Final = re.compile(rf"no (?:more )?(?={_NAME}{_PLACE})")
+_UNWANTED: Final = re.compile(r"i see (.+?) (?:anymore|any longer|any more)")
+"""`i do not want the vase anymore`, as `requests` rewrites it."""
+_HEADING: Final = re.compile(
+    rf"^(?:(?!{DETERMINER}\b)[a-z'-]+ ){{1,4}}: (?=(?:the|my|all) [^:;.]* (?:should|must|go|goes|needs?|is|are|has"
+    rf"|have) )"
+)
+"""`let us tidy up :`."""
+_FOR_THE_OTHER: Final = re.compile(r"^((?:please )?(?:swap|exchange|trade|switch) .+) for (?=the )")
+_SENTENCE: Final = re.compile(r" ?([;!?]|(?<!\d)\.(?!\d)) ?")
+
+
+_CLAUSES: Final[_Rewrites] = (
+    (" : ", _HEADING, ""),
+    (" for the ", _FOR_THE_OTHER, r"\1 and "),
+    ("look", _LOOKS, "have "),
+    (" it", _FOLLOWS, r" with \1"),
+    ("whatever is on it", re.compile("whatever is on it"), "everything on it"),
+    (" ,", _IT_SHOULD, " ; "),
+    (" ", _STATED, r"\1 ; it "),
+)
+"""Rewrites of clauses, in order."""
+
+
+@cache
+def _patterns(verbs: str) -> tuple[re.Pattern[str], ...]:
+    asks = re.compile(
+        rf"(?:^|(?<=[.;:!?,] ))(?:{_POLITE}(?: ,)? )*(?:you|to|please|someone|somebody|us|and|kindly|just|now|then"
+        rf"|first|next"
+        rf"|finally|also|can|could|we|i)(?: (?:please|kindly|just|maybe|perhaps|possibly|quickly|also|now))*(?: ,)? "
+        rf"(?=(?:{verbs})\b)(?!(?:have|need|i want|i need|i would like)\b)"
+    )
+    wish = re.compile(
+        rf"(?:^|(?<=[.;:!?,] ))(?:{_POLITE} )*(?:(?:want|wants|need|like|love|prefer|please|let (?:me|us)|can we"
+        rf"|could we"
+        rf"|rather)(?: to)? (?:see|have|try|get|picture|imagine)|need|want|prefer)"
+        rf"(?= (?:the|that|this|my|an?|another|some|one) )(?! (?:the|this) (?:scene|room|picture|image))"
+    )
+    note = re.compile(rf"(?!(?:{verbs}|{_NO_EDITS})\b(?! :))({_NAME})(?:(?::|,|-) )?((?:{_PLACE}|{_AMOUNT}) ?.*)$")
+    listed = re.compile(
+        rf"(?!(?:{verbs})\b)({_NAME}): ((?!(?:{verbs})\b)(?:{_WORD} ){{1,4}}?to .+|(?:{_WORD} ){{0,2}}{_CARRIER})$"
+    )
+    subject = re.compile(
+        rf"(?!(?:{verbs})\b)({_NAME})(?=(?:goes|go|belongs?|should|must|shall|needs? to|has to|have to|ought to|to be"
+        r"|can go) )"
+    )
+    later = re.compile(rf"(?:,|and|then|but|:) (?:{verbs})\b")
+    opens = re.compile(rf"(?:please |now |just )*(?:{verbs})\b(?! :)")
+    return asks, wish, note, listed, subject, later, opens
+
+
+def complete(text: str, verbs: str) -> str:
+    """Complete a normalized text.
+
+    Args:
+        verbs: regular expression of the verbs that may open an instruction.
+    """
+    asks, wish, *_ = _patterns(verbs)
+    for sign, pattern, replacement in _SIGNS:
+        if sign in text:
+            text = pattern.sub(replacement, text)
+    text = wish.sub("i want", asks.sub("", _INTERJECTION.sub("", _CORRECTION.sub("", text))))
+    for sign, pattern, replacement in _CLAUSES:
+        if sign in text:
+            text = pattern.sub(replacement, text)
+    parts = _SENTENCE.split(text)
+    alone = len([part for part in parts[::2] if part]) == 1
+    parts[::2] = [_sentence(part, verbs, alone) for part in parts[::2]]
+    return re.sub(r" +([;!?.])", r" \1", " ".join(parts)).strip()
+
+
+def _sentence(text: str, verbs: str, alone: bool) -> str:
+    """Complete one sentence. `alone`: whether the text has no other one: only then is it read as a note."""
+    text = _FRONTED.sub(r"\2 \1", _SO_THAT.sub("", text))
+    text = _WHERE.sub(r"\2 should be \1", _BROUGHT.sub(r"put \2 \1", text))
+    _, _, note, listed, subject, later, opens = _patterns(verbs)
+    if not _ANY_DETERMINER.search(text) and opens.match(text):
+        return _with_articles(text)
+    text = _BARE.sub(r"\1 the ", text)
+    plain = re.sub(
+        r"(?: ,)? (?:please|thanks|asap|now)(?: ,)?$|^(?:please|just|and|then|need"
+        r"|want) ",
+        "",
+        text,
+    ).strip(" ,")
+    if _FINITE.search(plain) and not _UNWANTED.match(plain):
+        found = subject.match(plain)
+        return f"the {plain}" if found and not _DETERMINED.match(plain) else text
+    if not alone or later.search(plain):
+        return text
+    if found := _EXCHANGE.fullmatch(plain):
+        return f"swap {_the(found[1].strip())} and {_the(found[2])}"
+    if found := _UNWANTED.fullmatch(plain):
+        return f"remove {found[1]}"
+    if found := _ABSENT.match(plain):
+        return f"remove the {plain[found.end() :]}"
+    if found := listed.match(plain):
+        way = "from" if " to " in found[2] else "to"
+        places = _NOTED.sub(r"\1 the ", f"{way} {found[2]}")
+        return f"make {_the(found[1].strip())} {places}"
+    if found := note.match(plain):
+        name, rest = found[1].strip(), _NOTED.sub(r"\1 the ", found[2])
+        verb = "move" if _GOES.search(rest) else "make"
+        return f"add {name} {rest}" if _NEW.match(found[1]) else f"{verb} {_the(name)} {rest}"
+    return text
+
+
+def _with_articles(text: str) -> str:
+    """`move the chair on the left behind the sofa`, of a request without any article."""
+    text = (
+        _SECOND.sub(r"\1 the ", _NOTED.sub(r"\1 the ", text))
+        if _EXCHANGES.match(text)
+        else _NOTED.sub(r"\1 the ", text)
+    )
+    return _BARE_OBJECT.sub(r"\1 the ", text, count=1)
+
+
+def _the(name: str) -> str:
+    return name if _DETERMINED.match(name) else f"the {name}"
