@@ -46,6 +46,7 @@ def resolved_request(config: Config, store: LayerStore, plan: Plan | None = None
     renders = isinstance(get_source(config.source.kind), SceneSource)
     render = with_resolved_device(config, store) if renders else config.render
     planned = plan.config if plan is not None else {}
+    render = render.model_copy(update={"partial": planned.get("partial", "off")})
     scene = config.scene.model_copy(update={"physics": planned.get("physics", config.scene.physics)})
     request = replace(
         request_of(config, store),

@@ -99,6 +99,8 @@ def _plan_scenes(
     rows = plan_scenes(samples, config.seed, edits, splits, prefix, invert=invert, compose=compose)
     content = plan_config(config) | {"assets": digest}
     planned = held.config if held else {}
+    if _resolved_partial(config, held) == "on":
+        content["partial"] = "on"
     if needs_supports(config.scene):
         content["supports"] = settle_supports(
             config, store, str(planned.get("supports", "")), say, make_progress(quiet)
@@ -142,6 +144,13 @@ def _resolved_physics(config: Config, held: Plan | None, say: Callable[[str], No
         say("scene.physics: auto is off, because MuJoCo is not installed (pip install 'spatialdata-builder[physics]')")
         return "off"
     return "on"
+
+
+def _resolved_partial(config: Config, held: Plan | None) -> str:
+    """`render.partial` as planned: `auto` is on in new plans, and off in those made before the option existed."""
+    if config.render.partial != "auto":
+        return config.render.partial
+    return str(held.config.get("partial", "off")) if held else "on"
 
 
 def _planned(store: LayerStore) -> Plan | None:

@@ -25,9 +25,9 @@ def fingerprint(stage: Stage, needs: Mapping[str, str], plan: str = "") -> str:
     """16 hex digits that name the output of `stage`, given the fingerprints of the layers that it needs, or the plan.
 
     Covered: dataclass fields, except those with `metadata={"fingerprint": False}`; in pydantic sections, all fields
-    except those with `json_schema_extra={"fingerprint": False}`, and those with `"if changed"` that have their default
-    (options that were added later); the class's qualified name without its module; and, for a plugged-in stage, its
-    import path.
+    except those with `json_schema_extra={"fingerprint": False}`, and those with `"if changed"` (options that were added
+    later) that have the value `unchanged`, or else their default; the class's qualified name without its module; and,
+    for a plugged-in stage, its import path.
 
     Args:
         plan: hash of the plan. Used if the stage needs no layer; the other layers depend on the plan through that one.
@@ -117,7 +117,8 @@ def _section(section: BaseModel) -> dict[str, Any]:
         extra = info.json_schema_extra
         covered = extra.get("fingerprint", True) if isinstance(extra, dict) else True
         value = getattr(section, name)
-        if covered is True or (covered == "if changed" and value != info.default):
+        unchanged = extra.get("unchanged", info.default) if isinstance(extra, dict) else info.default
+        if covered is True or (covered == "if changed" and value != unchanged):
             kept[old.get(name, name)] = value
     return kept
 

@@ -12,7 +12,7 @@ BACKGROUND = 1e9
 
 
 def read_channels(path: Path) -> dict[str, np.ndarray]:
-    """All channels, (H, W) float32, named without the view layer: `Depth.Z`, `Combined.R`."""
+    """All channels, (H, W) float32, named without the view layer: `Depth.Z`, `Combined.R`; `R` of a plain image."""
     try:
         import OpenEXR
     except ImportError:  # an installed Blender has OpenImageIO instead
@@ -20,7 +20,7 @@ def read_channels(path: Path) -> dict[str, np.ndarray]:
     channels: dict[str, np.ndarray] = {}
     for part in OpenEXR.File(str(path), separate_channels=True).parts:
         for name, channel in part.channels.items():
-            channels[name.partition(".")[2]] = channel.pixels
+            channels[name.partition(".")[2] or name] = channel.pixels
     return channels
 
 
@@ -35,7 +35,7 @@ def _read_openimageio(path: Path) -> dict[str, np.ndarray]:
     while file.seek_subimage(part, 0):
         names = file.spec().channelnames
         pixels = file.read_image(OpenImageIO.FLOAT)
-        channels.update({name.partition(".")[2]: pixels[..., i] for i, name in enumerate(names)})
+        channels.update({name.partition(".")[2] or name: pixels[..., i] for i, name in enumerate(names)})
         part += 1
     file.close()
     return channels
@@ -48,7 +48,8 @@ def read_passes(path: Path, owners: np.ndarray) -> dict[str, np.ndarray]:
         owners: object id of each mesh, indexed by the pass index of the mesh.
 
     Returns:
-        H x W x 3: linear, noisy, albedo, normal (world frame, not normalized). H x W: depth (0: no surface), instances
+        H x W x 3: linear, noisy, albedo, normal (world frame, not normalized), and what the denoiser reads besides the
+        noisy image, if it was stored: guide_albedo, guide_normal. H x W: depth (0: no surface), instances
         (0: no object), parts (a number from 1 for each mesh and material; 0: no surface), and `faint<id>` (opacity of
         the faint parts of an object in front of the surface) of objects that may have such parts.
     """
@@ -75,6 +76,9 @@ def read_passes(path: Path, owners: np.ndarray) -> dict[str, np.ndarray]:
         "instances": owners[mesh],
         "parts": parts[1:].reshape(mesh.shape).astype(np.uint16),
     }
+    if "Denoising Albedo.R" in channels:
+        passes["guide_albedo"] = stack("Denoising Albedo", "RGB")
+        passes["guide_normal"] = stack("Denoising Normal", "XYZ")
     for name, values in channels.items():
         if name.startswith(FAINT_AOV):
             passes[name.lower().partition(".")[0]] = values.astype(np.float32)

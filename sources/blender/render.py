@@ -6,7 +6,7 @@ to the camera, object ids of the spec. The same specification gives the same byt
 
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -189,12 +189,16 @@ class Renderer:
             for state in reply["states"]
         ]
 
-    def render(self, state: State) -> RenderedView:
+    def render(self, state: State, edited: Collection[int] = ()) -> RenderedView:
         """Render one state of the open scene. The first render of a scene sets the exposure of all.
+
+        Args:
+            edited: ids of the objects whose placement differs from that of the first rendered state, if nothing else
+                differs and only what they influence is to be rendered (see `partial`); empty: the whole image is.
 
         Raises AssetError (`mostly_transparent`) if too much of the visible part of an object is not surface.
         """
-        reply = self._ask("render", state=asdict(state))
+        reply = self._ask("render", state=asdict(state), edited=sorted(edited))
         arrays = {name: _load_and_remove(path) for name, path in reply["arrays"].items()}
         with Image.open(reply["color"]) as image:
             rgb = np.asarray(image.convert("RGB"))

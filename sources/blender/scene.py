@@ -20,6 +20,7 @@ from .images import LUMINANCE, OWN_RADIANCE, mean_luminance
 from .importer import ImportFailed, attach, import_model, separate_sheets
 from .interior import build_environment
 from .materials import Graph, surface_material
+from .passes import read_passes
 from .room import build_room, room_world, use_fast_light
 from .shell import FLOOR_OFFSET_M, Part
 from .table_top import cover_top
@@ -106,7 +107,7 @@ class Scene:
     """A loaded scene. `exposure` (stops) and the white point are set by the first render and used for all."""
 
     def __init__(self, spec: dict, files: dict, options: dict, on_gpu: bool, threads: int) -> None:
-        self.spec, self.exposure = spec, None
+        self.spec, self.options, self.exposure = spec, options, None
         self.width, self.height = spec["width"], spec["height"]
         self.scene = bpy.context.scene
         self._settings(options, on_gpu, threads)
@@ -148,9 +149,8 @@ class Scene:
             # With a single thread, the waiting thread spins, which doubles the CPU time.
             render.threads = max(2, threads)
         cycles.device = "GPU" if on_gpu else "CPU"
-        cycles.samples, cycles.seed = options["samples"], self.spec["seed"] & 0x7FFFFFFF
+        cycles.seed = self.spec["seed"] & 0x7FFFFFFF
         cycles.use_adaptive_sampling = False
-        cycles.use_denoising = options["denoise"]
         cycles.denoiser, cycles.denoising_use_gpu = "OPENIMAGEDENOISE", on_gpu
         # With so few samples, caustics of an HDRI are only fireflies.
         cycles.caustics_reflective = cycles.caustics_refractive = False
@@ -253,8 +253,16 @@ class Scene:
         pose = np.reshape(state["camera"]["world_from_camera"], (4, 4))
         self.camera.matrix_world = Matrix((pose @ np.diag([1, -1, -1, 1])).tolist())
 
-    def render(self, exr: Path) -> None:
-        """Render all passes of the current pose into one uncompressed multi-layer EXR."""
+    def render(self, exr: Path, samples: int = 0, denoise: bool | None = None) -> dict[str, np.ndarray]:
+        """Render all passes of the current pose, see `passes.read_passes`.
+
+        Args:
+            exr: a temporary file.
+            samples, denoise: default: those of the scene's options.
+        """
+        cycles = self.scene.cycles
+        cycles.samples = samples or self.options["samples"]
+        cycles.use_denoising = self.options["denoise"] if denoise is None else denoise
         settings = self.scene.render.image_settings
         if hasattr(settings, "media_type"):  # since 5.0; must be set before the format
             settings.media_type = "MULTI_LAYER_IMAGE"
@@ -263,6 +271,9 @@ class Scene:
             settings.use_exr_interleave = True
         self.scene.render.filepath = str(exr)
         bpy.ops.render.render(write_still=True)
+        arrays = read_passes(exr, self.owners)
+        exr.unlink()
+        return arrays
 
     def expose(self, arrays: dict[str, np.ndarray]) -> None:
         """Set exposure and white point from the first image of the scene. Later images keep them."""
@@ -280,14 +291,14 @@ class Scene:
             view.use_white_balance = True
             view.white_balance_whitepoint = white_of(arrays)
 
-    def save_color(self, png: Path) -> None:
-        """Save the last render, after the view transform, as 8-bit sRGB."""
+    def save_color(self, png: Path, image: Any = None) -> None:
+        """Save an image (default: the last render), after the view transform, as 8-bit sRGB."""
         settings = self.scene.render.image_settings
         if hasattr(settings, "media_type"):
             settings.media_type = "IMAGE"
         settings.file_format, settings.color_mode, settings.color_depth = "PNG", "RGB", "8"
         settings.compression = 0
-        bpy.data.images["Render Result"].save_render(str(png), scene=self.scene)
+        (image or bpy.data.images["Render Result"]).save_render(str(png), scene=self.scene)
 
 
 def exposure_of(linear: np.ndarray, depth: np.ndarray, gray: float, background: bool) -> float:

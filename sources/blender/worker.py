@@ -37,7 +37,7 @@ __package__ = "spatialdata_builder.sources.blender"
 sys.path.append(ROOT)
 from .convert import convert  # noqa: E402
 from .images import measure_image  # noqa: E402
-from .passes import read_passes  # noqa: E402
+from .partial import PartialRenders  # noqa: E402
 from .portrait import portray  # noqa: E402
 from .scene import BrokenAsset, Scene  # noqa: E402
 from .serve import serve  # noqa: E402
@@ -81,6 +81,7 @@ class Worker:
     def __init__(self, folder: str, device: str, threads: int) -> None:
         self.folder, self.wanted, self.threads = Path(folder), device, threads
         self.scene: Scene | None = None
+        self.partial: PartialRenders | None = None
 
     def hello(self) -> dict:
         bpy.ops.wm.read_factory_settings(use_empty=True)
@@ -92,7 +93,7 @@ class Worker:
         bpy.ops.wm.read_factory_settings(use_empty=True)
         on_gpu = use_device(self.wanted) != "CPU"
         scene = Scene(spec, files, options, on_gpu, self.threads)
-        self.scene = scene
+        self.scene, self.partial = scene, PartialRenders(scene, on_gpu, self.folder / "passes.exr")
         points = {name: asset.points.astype(np.float32) for name, asset in scene.assets.items()}
         bounds = {name: [*map(float, asset.low), *map(float, asset.high)] for name, asset in scene.assets.items()}
         return {
@@ -104,17 +105,26 @@ class Worker:
         scene = self._loaded()
         return {"states": [measure_visibility(scene, state) for state in states]}
 
-    def render(self, state: dict) -> dict:
-        """Render a state. The first state of a scene sets the exposure."""
-        scene = self._loaded()
-        scene.pose(state)
-        exr, png = self.folder / "passes.exr", self.folder / "color.png"
-        scene.render(exr)
-        arrays = read_passes(exr, scene.owners)
-        exr.unlink()
-        scene.expose(arrays)
-        del arrays["albedo"]
-        scene.save_color(png)
+    def render(self, state: dict, edited: list) -> dict:
+        """Render a state. The first state of a scene sets the exposure.
+
+        Args:
+            edited: ids of the objects whose placement differs from that of the first state, if nothing else differs
+                and only what they influence is to be rendered; else empty.
+        """
+        scene, partial = self._loaded(), self.partial
+        png = self.folder / "color.png"
+        arrays = partial.render(state, edited) if edited else None
+        if arrays is not None:
+            scene.save_color(png, partial.image)
+        else:
+            scene.pose(state)
+            arrays = scene.render(self.folder / "passes.exr")
+            scene.expose(arrays)
+            scene.save_color(png)
+            partial.keep(state, arrays)
+        for name in ("albedo", "guide_albedo", "guide_normal"):
+            arrays.pop(name, None)
         files = {name: self._save(name, array) for name, array in arrays.items()}
         return {"color": str(png), "arrays": files, "exposure": scene.exposure}
 

@@ -250,7 +250,9 @@ class RenderPairs(Stage):
                 return reason
         if len(specs) == 2 and (reason := judge(composed(*specs), seen[1], seen[2], limits)):
             return reason
-        source, *targets = [renderer.render(state) for state in states]
+        source = renderer.render(states[0])
+        partial = self.render.partial == "on"
+        targets = [renderer.render(spec.target, spec.moved if partial else ()) for spec in specs]
         named = truly_named(specs, (source, *targets))
         if isinstance(named, str):
             return named

@@ -339,6 +339,12 @@ class RenderOptions(Options):
     )
     samples: int = Field(default=32, ge=1, le=65_536)
     denoise: bool = True
+    partial: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = Field(
+        default="auto",
+        description="render only the part of a target that the edit changes, the rest is that of the source; a build "
+        "resolves auto once: to on, but to off in builds that were planned before this option existed",
+        json_schema_extra={"fingerprint": "if changed", "unchanged": "off"},
+    )
     device: Literal["auto", "cpu", "gpu", "cuda", "optix", "hip", "metal", "oneapi"] = Field(
         default="auto", description="gpu: the best that Blender finds; a build resolves auto to gpu or cpu, once"
     )
