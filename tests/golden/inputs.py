@@ -39,7 +39,13 @@ BUILDS = {
         (
             *("source.kind=procedural", "source.variants=2", "samples=10", "unit_size=4", "seed=5"),
             "edits={translate: 1, rotate: 1, scale: 1, remove: 1, insert: 1, camera: 1, invert: true, compose: true}",
-            *("render.resolution=[96, 96]", "render.samples=2", "render.device=cpu", "render.recycle=200"),
+            *(
+                "render.resolution=[96, 96]",
+                "render.samples=2",
+                "render.device=cpu",
+                "render.recycle=200",
+                "render.partial=off",
+            ),
             *("scene.objects=[2, 4]", "scene.attempts=40", "shard.splits={train: 0.5, val: 0, test: 0.5}"),
             "layers.checks={max_speckle: 0.9, min_box_iou: 0.5, min_mask_iou: 0.3}",
             *("shard.recipes=[full, spatialdiff, ildm, spatialedit, spatialfusion]", "shard.samples_per_shard=8"),
@@ -50,7 +56,13 @@ BUILDS = {
         (
             *("source.kind=objaverse", "source.licenses=[cc0, by, by-sa]", "samples=6", "unit_size=3", "seed=2"),
             "edits={translate: 1, rotate: 1, scale: 1, remove: 1, insert: 1, camera: 1}",
-            *("render.resolution=96", "render.samples=4", "render.denoise=false", "render.device=cpu"),
+            *(
+                "render.resolution=96",
+                "render.samples=4",
+                "render.denoise=false",
+                "render.device=cpu",
+                "render.partial=off",
+            ),
             *("scene.objects=[2, 3]", "scene.walls=1", "scene.camera.elevation_deg=[20, 40]"),
             *(
                 "layers.line={stage: xdog, views: [target]}",
