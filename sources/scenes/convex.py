@@ -166,7 +166,7 @@ def _boxes(corners: F64, eye: F64, size: float) -> Boxes:
     facing = np.round(_FACINGS * normals)
     keys = np.column_stack([np.floor((centers - eye) / size), facing, back]).astype(np.int64)
     keys -= keys.min(axis=0)
-    number = np.ravel_multi_index(tuple(keys.T), tuple(keys.max(axis=0) + 1))
+    number = np.asarray(np.ravel_multi_index(tuple(keys.T), tuple(keys.max(axis=0) + 1)))
     order = np.argsort(number, kind="stable")
     corners = corners[order]
     first = np.flatnonzero(np.diff(number[order], prepend=-1))
@@ -189,7 +189,8 @@ def _boxes(corners: F64, eye: F64, size: float) -> Boxes:
     kept = length > _SLIVER
     low, high, axes = low[kept], high[kept], axes[kept]
     centers = np.einsum("nij,ni->nj", axes, (low + high) / 2)
-    return Boxes(np.round(centers, 6), axes, np.round(np.maximum((high - low) / 2, _THIN), 6))
+    halves: F64 = np.maximum((high - low) / 2, _THIN)
+    return Boxes(np.round(centers, 6), axes, np.round(halves, 6))
 
 
 def divided(corners: F64, size: float, bounds: tuple[F64, F64] | None = None) -> F64:

@@ -141,7 +141,8 @@ class _Furnisher:
         self._sites = None
         if mesh_of is not None:
             found, room = arrangement.found, arrangement.room
-            walls = [arrangement.wall(name)[::2] for name in WALLS] if isinstance(room, Room) else []
+            sides = map(arrangement.wall, WALLS) if isinstance(room, Room) else ()
+            walls = [(normal, away) for normal, _, away in sides]
             self._sites = Sites(arrangement.rng, found.assets, found.placements, walls, mesh_of)
         self._categories: dict[str, int] = {}
 
@@ -211,7 +212,7 @@ class _Furnisher:
         work = self.arrangement
         if item.place == "against wall":
             (thing,) = things
-            walls = [work.wall(name)[::2] for name in work.walls]
+            walls = [(normal, away) for normal, _, away in map(work.wall, work.walls)]
             return sites.against_wall(thing, walls, work.free_floor(max(thing.size_m)))
         if not others:
             share = 0.12 if item.place == "in the middle" else 0.45

@@ -134,7 +134,9 @@ class EnvironmentSpec:
 def lamp_over(interior: Interior, points: F64) -> tuple[float, float, float, float, float]:
     """A large soft light below the ceiling, near some points (N, 2 or 3) and above where a camera can be: elsewhere the
     ceiling may be lower."""
-    low, high = np.reshape(interior.eye_area.bounds, (2, 2))
+    import shapely
+
+    low, high = np.reshape(shapely.bounds(interior.eye_area), (2, 2))
     first, last = np.maximum(points[:, :2].min(axis=0) - 0.5, low), np.minimum(points[:, :2].max(axis=0) + 0.5, high)
     middle, size = (first + last) / 2, np.clip(last - first, 0.6, _LAMP)
     height = _UNDER_CEILING * interior.ceiling if interior.ceiling else _OPEN_LAMP
