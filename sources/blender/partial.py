@@ -52,6 +52,13 @@ class Noisy(NamedTuple):
     normal: np.ndarray
 
 
+class First(NamedTuple):
+    """The first state of a scene, and its render."""
+
+    state: dict
+    whole: Noisy
+
+
 def region(
     source: dict[str, np.ndarray], target: dict[str, np.ndarray], edited: list[int], exposure: float
 ) -> np.ndarray:
@@ -102,7 +109,8 @@ def covered_tiles(mask: np.ndarray) -> np.ndarray:
     """Tiles (H / TILE, W / TILE), rounded up, that no pixel of the region takes a sample from."""
     height, width = mask.shape
     padded = np.pad(grown(mask, FILTER_PX), ((0, -height % TILE), (0, -width % TILE)))
-    return ~padded.reshape(padded.shape[0] // TILE, TILE, -1, TILE).any(axis=(1, 3))
+    used: np.ndarray = padded.reshape(padded.shape[0] // TILE, TILE, -1, TILE).max(axis=(1, 3))
+    return ~used
 
 
 class Card:
@@ -200,20 +208,17 @@ class PartialRenders:
     def __init__(self, scene: Scene, on_gpu: bool, exr: Path) -> None:
         """`exr` is a temporary file."""
         self.scene, self.on_gpu, self.exr = scene, on_gpu, exr
-        self.state: dict | None = None
-        """The first state."""
-        self.whole: Noisy | None = None
-        """Its render."""
+        self.first: First | None = None
         self.prepass: dict[str, np.ndarray] = {}
-        """Its prepass, once it is needed; see `passes.read_passes`."""
+        """The prepass of the first state, once it is needed; see `passes.read_passes`."""
         self.denoiser: Denoiser | None = None
         self.image: Any = None
         """The last result, for `Scene.save_color`."""
 
     def keep(self, state: dict, passes: dict[str, np.ndarray]) -> None:
         """Remember the first state that is rendered as a whole."""
-        if self.state is None:
-            self.state, self.whole = state, _noisy(passes)
+        if self.first is None:
+            self.first = First(state, _noisy(passes))
 
     def render(self, state: dict, edited: list[int]) -> dict[str, np.ndarray] | None:
         """The passes of a state, or None if a full render costs less or this Blender cannot do without it.
@@ -221,21 +226,21 @@ class PartialRenders:
         Args:
             edited: ids of the objects whose placement differs from that of the first state.
         """
-        scene, denoised = self.scene, self.scene.options["denoise"]
-        if self.state is None or state["camera"] != self.state["camera"] or (denoised and not Denoiser.exists()):
+        scene, first, denoised = self.scene, self.first, self.scene.options["denoise"]
+        if first is None or state["camera"] != first.state["camera"] or (denoised and not Denoiser.exists()):
             return None
         if not self.prepass:
-            scene.pose(self.state)
+            scene.pose(first.state)
             self.prepass = scene.render(self.exr, PREPASS_SAMPLES, denoise=False)
         scene.pose(state)
         passes = scene.render(self.exr, PREPASS_SAMPLES, denoise=False)
-        changed = region(self.prepass, passes, edited, scene.exposure)
+        changed = region(self.prepass, passes, edited, scene.exposure or 0.0)
         if changed.mean() > LARGEST:
             return None
         card = Card(covered_tiles(changed), state["camera"])
         part = _noisy(scene.render(self.exr, denoise=False))
         card.remove()
-        combined = Noisy(*(np.where(changed[..., None], new, old) for new, old in zip(part, self.whole, strict=True)))
+        combined = Noisy(*(np.where(changed[..., None], new, old) for new, old in zip(part, first.whole, strict=True)))
         passes["noisy"] = combined.color
         passes["linear"] = self._denoise(combined) if denoised else combined.color
         if self.image is None:

@@ -80,8 +80,7 @@ class Worker:
 
     def __init__(self, folder: str, device: str, threads: int) -> None:
         self.folder, self.wanted, self.threads = Path(folder), device, threads
-        self.scene: Scene | None = None
-        self.partial: PartialRenders | None = None
+        self.open_scene: PartialRenders | None = None
 
     def hello(self) -> dict:
         bpy.ops.wm.read_factory_settings(use_empty=True)
@@ -89,11 +88,11 @@ class Worker:
 
     def open(self, spec: dict, files: dict, options: dict) -> dict:
         """Load a scene. Frees the memory of the previous one."""
-        self.scene = None
+        self.open_scene = None
         bpy.ops.wm.read_factory_settings(use_empty=True)
         on_gpu = use_device(self.wanted) != "CPU"
         scene = Scene(spec, files, options, on_gpu, self.threads)
-        self.scene, self.partial = scene, PartialRenders(scene, on_gpu, self.folder / "passes.exr")
+        self.open_scene = PartialRenders(scene, on_gpu, self.folder / "passes.exr")
         points = {name: asset.points.astype(np.float32) for name, asset in scene.assets.items()}
         bounds = {name: [*map(float, asset.low), *map(float, asset.high)] for name, asset in scene.assets.items()}
         return {
@@ -102,7 +101,7 @@ class Worker:
         }
 
     def visibility(self, states: list) -> dict:
-        scene = self._loaded()
+        scene = self._loaded().scene
         return {"states": [measure_visibility(scene, state) for state in states]}
 
     def render(self, state: dict, edited: list) -> dict:
@@ -112,8 +111,8 @@ class Worker:
             edited: ids of the objects whose placement differs from that of the first state, if nothing else differs
                 and only what they influence is to be rendered; else empty.
         """
-        scene, partial = self._loaded(), self.partial
-        png = self.folder / "color.png"
+        partial, png = self._loaded(), self.folder / "color.png"
+        scene = partial.scene
         arrays = partial.render(state, edited) if edited else None
         if arrays is not None:
             scene.save_color(png, partial.image)
@@ -130,7 +129,7 @@ class Worker:
 
     def portray(self, asset: dict, file: str, views: list, side: int) -> dict:
         """Render the materials of one asset, see `portrait.portray`. No scene is open afterward."""
-        self.scene = None
+        self.open_scene = None
         bpy.ops.wm.read_factory_settings(use_empty=True)
         bpy.context.scene.render.threads_mode = "FIXED" if self.threads else "AUTO"
         if self.threads:
@@ -140,20 +139,20 @@ class Worker:
 
     def convert(self, file: str, root: str, target: str) -> dict:
         """Convert a model to GLB, see `convert.convert`. No scene is open afterward."""
-        self.scene = None
+        self.open_scene = None
         bpy.ops.wm.read_factory_settings(use_empty=True)
         return {"files": convert(Path(file), Path(root), Path(target))}
 
     def measure_image(self, file: str, most: int, smaller: str) -> dict:
         """Measure an image, see `images.measure_image`. No scene is open afterward."""
-        self.scene = None
+        self.open_scene = None
         bpy.ops.wm.read_factory_settings(use_empty=True)
         return measure_image(Path(file), most, Path(smaller))
 
-    def _loaded(self) -> Scene:
-        if self.scene is None:
+    def _loaded(self) -> PartialRenders:
+        if self.open_scene is None:
             raise RuntimeError("no scene is open")
-        return self.scene
+        return self.open_scene
 
     def _save(self, name: str, array: np.ndarray) -> str:
         path = self.folder / f"{name}.npy"
