@@ -25,8 +25,8 @@ from spatialdata_builder.sources.scenes.spec import (
 )
 from tests.needs import needs
 
-SIDE = 128
-OPTIONS = RenderOptions(resolution=(SIDE, SIDE), samples=32, device="cpu")
+SIDE = 96
+OPTIONS = RenderOptions(resolution=(SIDE, SIDE), samples=16, device="cpu")
 MATT = Surface("paint", (0.5, 0.45, 0.4), (0.5, 0.45, 0.4), 1.0, 0.0, 0.9, 1)
 POLISHED = Surface("lacquer", (0.2, 0.1, 0.05), (0.2, 0.1, 0.05), 1.0, 0.0, 0.08, 2)
 CAMERA = CameraPose(

@@ -157,14 +157,14 @@ def test_who_holds_whom_is_read_from_the_result():
                 points = surface_points(world_mesh(found, identity))
                 low, high = other.bounds
                 away = np.linalg.norm(np.clip(points, low, high) - points, axis=1)
-                near = np.argsort(away, kind="stable")[: max(300, int((away < 0.008).sum()))]
+                near = points[np.argsort(away, kind="stable")][: max(300, int((away < 0.008).sum()))]
                 # An edge may touch a face between the points, which are 8 mm apart.
-                assert distances(points[near], other).min() < 0.008
+                assert any(distances(near[i : i + 300], other).min() < 0.008 for i in range(0, len(near), 300))
             assert place.settled.on_support or place.settled.held_by
             if place.settled.on_support:
                 under = floor() if place.standing is None else world_mesh(found, place.standing.object)
                 own = world_mesh(found, identity)
-                assert min(clearances(own, under, spacing=spacing).min() for spacing in (0.008, 0.003)) < 0.002
+                assert any(clearances(own, under, spacing=spacing).min() < 0.002 for spacing in (0.008, 0.003))
 
 
 def test_fruit_is_in_the_bowl():
@@ -375,9 +375,16 @@ def test_boards_lean_on_walls():
 
 
 def scene_specs(kind: str, count: int = 8) -> list[SceneSpec]:
-    """Of few rooms, which every kind of edit has in common, so that each is settled once."""
-    options = SceneOptions(kinds={"room": 1, "tabletop": 2})
-    loose = replace(with_physics(3), templates=Templates({"room": ROOM}, builtin_templates().roles))
+    """Of few rooms, with furniture that carries nothing: two objects must be able to exchange their places."""
+    options = SceneOptions(kinds={"room": 1})
+    free = [
+        {"role": "chair", "place": "around", "of": "table", "count": [2, 4]},
+        {"role": "plant", "place": "in a corner"},
+        {"role": "stool", "place": "anywhere"},
+    ]
+    fewer = [item for item in ITEMS if item["role"] != "toy"]
+    edited = Template.model_validate({"kind": "room", "size": SIZE, "focus": "table", "items": [*fewer, *free]})
+    loose = replace(with_physics(3), templates=Templates({"room": edited}, builtin_templates().roles))
     specs = [propose([], kind, options, WIDTHS, seed, 0, loose) for seed in range(count)]
     return [spec for spec in specs if isinstance(spec, SceneSpec)]
 
