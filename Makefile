@@ -15,8 +15,8 @@ DEMO ?= demo
 # Tests start Python a thousand times: let it keep what it compiles, also where the environment forbids that.
 unexport PYTHONDONTWRITEBYTECODE
 
-# One worker a core, at most eight, and one for the tests of Ray, which mostly wait.
-PYTEST = $(BIN)/python -m pytest -n $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1, 8) + 1)')
+# One worker a core, whose tests of Ray wait more than they compute; more workers than these only share Blender's cores.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8
 
 .PHONY: help setup demo chromium check quick test lint style types format wheel clean
 
