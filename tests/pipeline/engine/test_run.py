@@ -231,7 +231,7 @@ def test_samples_that_kill_or_hang_are_found_and_left_out(tmp_path: Path, ray_cl
     store = LayerStore(str(tmp_path))
     plan = toy_plan(store, samples=7, unit_size=4)
     summary = run(
-        [Make(ills={key(2): "exit", key(5): "hang"}, marks=str(marks), timeout=2), Measure()], store, plan, RAY
+        [Make(ills={key(2): "exit", key(5): "hang"}, marks=str(marks), timeout=5), Measure()], store, plan, RAY
     )
     assert sorted(summary.quarantined) == [f"pair/{key(2)}", f"pair/{key(5)}"]
     assert summary.stages["pair"].rejects == Counter(quarantined=2)
