@@ -220,7 +220,7 @@ def test_riders_come_along_or_the_claim_is_false():
 @pytest.mark.slow
 def test_walls_and_corners():
     seen: Counter[str] = Counter()
-    for facts in rooms(150, ("insert",)):
+    for facts in rooms(200, ("insert",)):
         mine = edited(facts)
         low, high = np.array(footprint(mine, "target").bounds).reshape(2, 2)
         half = np.array(facts.room[:2]) / 2

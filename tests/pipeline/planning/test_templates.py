@@ -103,10 +103,11 @@ def test_the_place_of_a_folder_is_no_part_of_fingerprints(tmp_path: Path, folder
 
 
 def test_a_template_that_the_models_cannot_fill(tmp_path: Path, folder: Path):
-    (folder / "lounge.yaml").write_text(LOUNGE.replace("role: sofa", "role: bed"))
+    (folder / "lounge.yaml").write_text(LOUNGE.replace("role: sofa", "role: piano"))
+    (folder / "roles.yaml").write_text("piano: {is: [piano], size: [1, 2]}\n")
     with pytest.raises(BadInput) as error:
         plan(tmp_path / "out", f"scene.templates=[builtin, {folder}]")
-    for word in ("template 'lounge'", "item 'seat'", "role 'bed'", "no model"):
+    for word in ("template 'lounge'", "item 'seat'", "role 'piano'", "no model"):
         assert word in str(error.value)
     (folder / "lounge.yaml").write_text(LOUNGE.replace("[3, 5], [3, 5]", "[2, 2.1], [2, 2.1]"))
     (folder / "roles.yaml").write_text("sofa: {is: [shelf, sofa], size: [1.9, 3]}\n")
