@@ -43,7 +43,7 @@ def test_what_instructions_say_of_supports_is_true(kind: EditKind):
                 re.findall(r"\b(on top of|onto|inside|under|off|out of|against|corner|between|next to)\b", text)
             )
     assert found["support"] > 0.2 * found["texts"], found
-    expected = {"translate": {"onto", "off", "under", "against", "corner", "between", "next to"}}
+    expected = {"translate": {"onto", "off", "out of", "under", "against", "corner", "between", "next to"}}
     assert {"on top of", *expected.get(kind, set())} <= set(found), found
 
 

@@ -220,7 +220,7 @@ def test_riders_come_along_or_the_claim_is_false():
 @pytest.mark.slow
 def test_walls_and_corners():
     seen: Counter[str] = Counter()
-    for facts in rooms(200, ("insert",)):
+    for facts in rooms(400, ("insert",)):
         mine = edited(facts)
         low, high = np.array(footprint(mine, "target").bounds).reshape(2, 2)
         half = np.array(facts.room[:2]) / 2
@@ -235,7 +235,7 @@ def test_walls_and_corners():
         assert at_wall != "agrees" or gaps.min() <= 0.06
         assert in_corner != "agrees" or gaps.max() <= 0.3
         seen.update((f"wall {at_wall}", f"corner {in_corner}"))
-    assert seen["wall agrees"] > 10 and seen["corner agrees"] >= 3, seen
+    assert seen["wall agrees"] > 10 and seen["corner agrees"] > 3, seen
 
 
 @pytest.mark.slow
