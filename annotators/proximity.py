@@ -25,6 +25,8 @@ MIDDLE: Final = 0.25
 """Between: largest distance from the middle along the line between the two, over its length."""
 ASIDE: Final = 0.5
 """Between: largest distance from this line, in widths of the object."""
+ASIDE_SPAN: Final = 0.2
+"""Between: largest distance from this line, over its length."""
 WALL: Final = 0.06
 """Against the wall: largest distance of the back edge, at its nearest end, meters."""
 PARALLEL: Final = 10.0
@@ -85,7 +87,7 @@ def between(a: F64, b: F64, c: F64, others: Iterable[F64]) -> float:
         return np.inf
     along = line / span
     across = np.array([-along[1], along[0]])
-    offset, half = a.mean(axis=0) - start, ASIDE * width(a)
+    offset, half = a.mean(axis=0) - start, min(ASIDE * width(a), ASIDE_SPAN * span)
     miss = max(abs(float(offset @ along) / span - 0.5) / MIDDLE, abs(float(offset @ across)) / half)
     corridor = np.stack([start + half * across, end + half * across, end - half * across, start - half * across])
     return _UNDECIDED if miss <= HOLDS and any(distance(corridor, other) == 0 for other in others) else miss

@@ -129,7 +129,13 @@ def _draft(
 ) -> tuple[EditSpec, Placements, Placements] | None:
     before = dict(scene.placements)
     ids = list(before)
-    id = ids[int(rng.integers(len(ids)))]
+    by_kind: dict[str, list[int]] = {}
+    for one in ids:
+        standing = before[one].standing
+        by_kind.setdefault(standing.kind if standing else "floor", []).append(one)
+    # So that things leave containers and shelves as often as tables.
+    group = list(by_kind.values())[int(rng.integers(len(by_kind)))] if kind == "translate" else ids
+    id = group[int(rng.integers(len(group)))]
     place = before[id]
     along = riders(id, before)
     match kind:
