@@ -60,22 +60,62 @@ class EditOptions(Options):
     insert: Weight = 0.0
     camera: Weight = 0.0
     swap: Weight = 0.0
-    invert: bool = Field(default=False, description="add the inverse of each sample: target to source")
-    compose: bool = Field(
-        default=False, description="render two edits of each scene, and add the edit between their targets"
+    invert: bool = Field(
+        default=False, description="add the inverse of each sample: target to source (default with per_scene: true)"
     )
+    per_scene: int = Field(
+        default=1, ge=1, le=32, description="edits of each scene; edits between their targets are added"
+    )
+    pairs_per_scene: int | None = Field(
+        default=None, ge=1, description="most samples of each scene, with derived ones (default: all)"
+    )
+    compose: bool = Field(default=False, description="older name for per_scene: 2, invert: false")
 
     @model_validator(mode="before")
     @classmethod
-    def _equal_weights(cls, given: Any) -> Any:
-        if isinstance(given, Mapping) and not set(EDIT_KINDS) & set(cast("Mapping[str, Any]", given)):
-            return {**dict.fromkeys(_ONE_OBJECT_KINDS, 1.0), **given}
-        return given
+    def _defaults(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        values = dict(cast("Mapping[str, Any]", given))
+        if not set(EDIT_KINDS) & set(values):
+            values = {**dict.fromkeys(_ONE_OBJECT_KINDS, 1.0), **values}
+        if values.get("per_scene", 1) != 1:
+            values.setdefault("invert", True)
+        if values.get("compose") is True:
+            values.setdefault("per_scene", 2)
+        return values
+
+    @model_validator(mode="after")
+    def _check_scenes(self) -> "EditOptions":
+        if self.compose and self.per_scene != 2:
+            raise ValueError(
+                f"compose is another name for per_scene: 2: remove one of them (per_scene is {self.per_scene})"
+            )
+        least = self.per_scene * (2 if self.invert else 1)
+        if self.pairs_per_scene is not None and self.pairs_per_scene < least:
+            inverses = " and their inverses" if self.invert else ""
+            raise ValueError(
+                f"pairs_per_scene must be at least {least}, for the {self.per_scene} edits of a scene{inverses} (got "
+                f"{self.pairs_per_scene})"
+            )
+        return self
 
     @model_serializer
     def _given(self) -> dict[str, float | bool]:
-        kinds = {kind: getattr(self, kind) for kind in EDIT_KINDS if kind in self.model_fields_set}
-        return kinds | {name: True for name in ("invert", "compose") if getattr(self, name)}
+        return {kind: getattr(self, kind) for kind in EDIT_KINDS if kind in self.model_fields_set} | self.derived
+
+    @property
+    def derived(self) -> dict[str, int | bool]:
+        """The options of derived samples that are set; two edits of each scene have the older name."""
+        found: dict[str, int | bool] = {"invert": True} if self.invert else {}
+        if self.per_scene == 2:
+            found["compose"] = True
+        elif self.per_scene > 2:
+            found["per_scene"] = self.per_scene
+            found["invert"] = self.invert
+        if self.pairs_per_scene is not None:
+            found["pairs_per_scene"] = self.pairs_per_scene
+        return found
 
     @property
     def weights(self) -> dict[EditKind, float]:
@@ -221,8 +261,8 @@ class Config(Options):
     def _check_keys_together(self) -> "Config":
         if not self.edits.weights:
             raise ValueError("edits: at least one kind needs a weight above 0")
-        if self.edits.compose:
-            self._check_compose()
+        if self.edits.per_scene > 1:
+            self._check_scenes()
         if self.samples == "all" and not get_source(self.source.kind).released:
             released = " or ".join(source.kind for source in all_sources() if source.released)
             raise ValueError(
@@ -230,28 +270,19 @@ class Config(Options):
             )
         return self
 
-    def _check_compose(self) -> None:
-        kind = self.source.kind
+    def _check_scenes(self) -> None:
+        edits, kind = self.edits, self.source.kind
+        name = "edits.compose" if edits.compose else "edits.per_scene"
         if get_source(kind).released:
-            raise ValueError(f"edits.compose: {kind} has one edit per scene: remove edits.compose, or use edits.invert")
-        if self.unit_size % 2:
-            raise ValueError(f"unit_size must be even when edits.compose is set (got {self.unit_size})")
-        from ..sources.edits.registry import RULES, composes_alone, partners_of  # imports numpy
+            raise ValueError(f"{name}: {kind} has one edit per scene: remove {name}, or use edits.invert")
+        for key, count in (("unit_size", self.unit_size), ("samples", self.samples)):
+            if isinstance(count, int) and count % edits.per_scene and (key == "unit_size" or not edits.compose):
+                what = "even" if edits.compose else f"a multiple of {edits.per_scene}"
+                raise ValueError(f"{key} must be {what} when {name} is set (got {count})")
+        from ..sources.edits.patterns import fault_of  # imports numpy
 
-        weights = self.edits.weights
-        for kind, weight in weights.items():
-            partners = partners_of(kind)
-            if not RULES[kind].composes:
-                raise ValueError(
-                    f"edits.compose: {RULES[kind].noun} cannot be composed with another edit of its scene: set "
-                    f"edits.{kind} to 0, or remove edits.compose"
-                )
-            others = sum(weights.get(other, 0.0) for other in partners)
-            if weight > others and not composes_alone(kind):
-                raise ValueError(
-                    f"edits.compose: each {RULES[kind].noun} needs another edit of that object: the weights of "
-                    f"{', '.join(partners)} must sum to at least that of {kind} ({weight:g}; they sum to {others:g})"
-                )
+        if fault := fault_of(edits.weights, edits.per_scene):
+            raise ValueError(f"{name}: {fault}")
 
 
 def _unknown(place: tuple[str, ...], allowed: Sequence[str]) -> PydanticCustomError:

@@ -74,9 +74,16 @@ def plan_config(config: Config) -> dict[str, Any]:
     }
 
 
-def _derived(config: Config) -> dict[str, bool]:
+def _derived(config: Config) -> dict[str, int | bool]:
     """Which derived samples are planned. Keys that are off are left out, as in plans of earlier versions."""
-    return {name: True for name in ("invert", "compose") if getattr(config.edits, name)}
+    edits = config.edits
+    found: dict[str, int | bool] = {name: True for name in ("invert", "compose") if edits.derived.get(name)}
+    if edits.per_scene > 2 or edits.pairs_per_scene is not None:
+        found |= {
+            "per_scene": edits.per_scene,
+            "pairs_per_scene": unit_rows(config) * edits.per_scene // config.unit_size,
+        }
+    return found
 
 
 def _plan_scenes(
@@ -92,11 +99,18 @@ def _plan_scenes(
     physics = _resolved_physics(config, held, say) if needs_supports(config.scene) else ""
     digest = _write_assets(config, source, store, say, quiet, foreign)
     samples = config.samples if isinstance(config.samples, int) else 0
-    edits = {str(kind): weight for kind, weight in config.edits.weights.items()}
     splits = {str(split): fraction for split, fraction in config.shard.splits.fractions().items()}
     prefix = f"{source.kind}-{config.seed}"
-    invert, compose = config.edits.invert, config.edits.compose
-    rows = plan_scenes(samples, config.seed, edits, splits, prefix, invert=invert, compose=compose)
+    rows = plan_scenes(
+        samples,
+        config.seed,
+        config.edits.weights,
+        splits,
+        prefix,
+        invert=config.edits.invert,
+        per_scene=config.edits.per_scene,
+        pairs_per_scene=config.edits.pairs_per_scene,
+    )
     content = plan_config(config) | {"assets": digest}
     planned = held.config if held else {}
     if _resolved_partial(config, held) == "on":

@@ -4,8 +4,10 @@ Invariant: sample i (key, split, seed, edit) depends only on the seed, the weigh
 or the machine.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +15,17 @@ import pyarrow as pa
 import pyarrow.compute
 
 from ...shards.errors import BadInput
-from ...shards.schema import SPLITS, EditKind
+from ...shards.schema import EDIT_KINDS, SPLITS, EditKind
+from ...sources.edits.patterns import GROUP, Patterns, grouped, rows_of_scene, scene_patterns
 from ...sources.edits.registry import composed_kind, inverse_kind
-from ..store.families import COMPOSED, INVERTED, kind_pairs
+from ..store.families import COMPOSED, INVERTED
 from ..store.plan import RecordBatch
 
 pc = cast("Any", pyarrow.compute)
 _BATCH = 1 << 18
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _SEEDS = 0x5CE2E
-_KindPairs = Sequence[tuple[str, str]]
+_Indices = npt.NDArray[np.int64]
 
 
 def plan_scenes(
@@ -33,7 +36,8 @@ def plan_scenes(
     prefix: str = "scene",
     *,
     invert: bool = False,
-    compose: bool = False,
+    per_scene: int = 1,
+    pairs_per_scene: int | None = None,
 ) -> Iterator[RecordBatch]:
     """Yield batches for `write_plan`: key `<prefix>-00000123`, split, spec `{"edit": kind, "seed": 63-bit integer}`.
 
@@ -45,43 +49,73 @@ def plan_scenes(
 
     Args:
         invert: each sample is followed by its inverse.
-        compose: samples 2j and 2j + 1 share a scene, whose seed, kinds and split are drawn like those of sample j. Both
-            are followed by the sample composed of them. An odd last sample has its own scene. See
-            `pipeline.store.families` for their specs.
+        per_scene: N; samples Nj to Nj + N - 1 share a scene, whose seed and split are drawn like those of sample j. The
+            kinds of its groups of edits are drawn one after the other. The samples are followed by samples composed of
+            two of them, in turn if not all are planned. An odd last sample has its own scene. See
+            `pipeline.store.families` for the specs.
+        pairs_per_scene: most samples of each scene, with derived ones.
 
-    Raises BadInput if weights or fractions are negative or all zero.
+    Raises BadInput if weights or fractions are negative or all zero, or `samples` is not a multiple of N (of 1 for 2).
     """
+    if per_scene > 2 and samples % per_scene:
+        raise BadInput(f"samples must be a multiple of {per_scene}, the edits of each scene (got {samples})")
     width = max(8, len(str(samples - 1)))
     bits = np.random.Philox(np.random.SeedSequence([seed, _SEEDS]))
-    kinds = [("", kind) for kind in sorted(edits)]
-    weights = dict(edits)
-    if compose:
-        pairs = kind_pairs({cast("EditKind", kind): weight for kind, weight in edits.items() if weight > 0})
-        kinds = sorted(pairs)
-        weights = {"+".join(pair): weight for pair, weight in pairs.items()}
-    drawn = _kinds(weights)
+    _shares(edits, sorted(edits), "edits")
+    weights = {cast("EditKind", kind): weight for kind, weight in edits.items() if weight > 0}
+    each = 2 if invert else 1
+    composed = rows_of_scene(weights, per_scene, invert, pairs_per_scene) // each - per_scene
+    groups = _Groups(weights, per_scene)
     cuts = _cuts(splits)
-    size = 2 if compose else 1
-    scenes = -(-samples // size)
+    scenes = -(-samples // per_scene)
     for first in range(0, scenes, _BATCH):
         index = np.arange(first, min(first + _BATCH, scenes), dtype=np.uint64)
         seeds = pa.array(bits.random_raw(len(index)) >> np.uint64(1)).cast(pa.string())
-        kind = next(drawn)[: len(index)]
+        drawn = groups.draw(len(index))
         side = np.searchsorted(cuts, (index * _GOLDEN) >> np.uint64(11), side="right")
         split = pa.array(SPLITS).take(pa.array(side))
-        keys = [_keys(prefix, index * np.uint64(size) + np.uint64(member), width) for member in range(size)]
-        unpaired = int(compose and samples % 2 and first + len(index) == scenes)
-        for part in _parts(len(index) - unpaired, _BATCH if not (invert or compose) else _BATCH // 8):
-            common = (kinds, kind[part], seeds[part], invert)
-            if compose:
-                rows = _paired_rows([key[part] for key in keys], *common)
-            else:
-                rows = _single_rows(keys[0][part], *common)
-            yield _batch(split[part], rows)
-        if unpaired:
-            rest = slice(len(index) - 1, None)
-            single = [("", one) for one, _ in kinds]
-            yield _batch(split[rest], _single_rows(keys[0][rest], single, kind[rest], seeds[rest], invert))
+        keys = [_keys(prefix, index * np.uint64(per_scene) + np.uint64(turn), width) for turn in range(per_scene)]
+        rest = samples % per_scene if first + len(index) == scenes else 0
+        for part in _parts(len(index) - bool(rest), _BATCH // (1 if each * per_scene == 1 else 8 * per_scene)):
+            scene = _Scenes([key[part] for key in keys], seeds[part], [kind[part] for kind in drawn], invert)
+            yield _batch(split[part], scene.rows(groups, composed, int(index[part][0]) if len(index[part]) else 0))
+        if rest:
+            last = slice(len(index) - 1, None)
+            single = _Scenes([keys[0][last]], seeds[last], [drawn[0][last]], invert)
+            yield _batch(split[last], single.rows(groups, 0, 0))
+
+
+class _Groups:
+    """Draws the kinds of the edits of each scene, and tells which of them compose."""
+
+    def __init__(self, weights: Mapping[EditKind, float], per_scene: int) -> None:
+        self.members = list(grouped(per_scene))
+        """The numbers of the edits of each group of a scene."""
+        self._patterns = scene_patterns(weights, per_scene)
+        self._kinds: list[tuple[Patterns, Callable[[int], _Indices]]] = []
+        for found in self._patterns:
+            if all(found != other for other, _ in self._kinds):
+                texts = {"+".join(kinds): weight for kinds, weight in found.items()}
+                self._kinds.append((found, _endless(_kinds(texts))))
+
+    def draw(self, scenes: int) -> list[_Indices]:
+        """For each edit of a scene, the indices of its kinds in EDIT_KINDS, in the next scenes."""
+        drawn: dict[int, _Indices] = {}
+        for found, take in self._kinds:
+            # Groups alike take turns.
+            alike = [group for group, other in enumerate(self._patterns) if other == found]
+            values = take(scenes * len(alike)).reshape(scenes, len(alike))
+            drawn |= {group: values[:, which] for which, group in enumerate(alike)}
+        return [
+            np.array([EDIT_KINDS.index(kinds[member]) for kinds in sorted(self._patterns[group])])[drawn[group]]
+            for group, members in enumerate(self.members)
+            for member in range(len(members))
+        ]
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """Pairs of edits of one group, by their numbers, those of different groups in turn."""
+        of_groups = [list(combinations(group, 2)) for group in self.members]
+        return [pairs[rank] for rank in range(GROUP * GROUP) for pairs in of_groups if rank < len(pairs)]
 
 
 def _parts(count: int, size: int) -> Iterator[slice]:
@@ -105,42 +139,94 @@ def _batch(split: Any, rows: _Rows) -> RecordBatch:
     return pa.RecordBatch.from_arrays(taken, names=["key", "split", "spec"])
 
 
-def _single_rows(key: Any, kinds: _KindPairs, drawn: npt.NDArray[np.int64], seeds: Any, invert: bool) -> _Rows:
-    """One sample for each scene. Its kind is the second of a pair."""
-    names = [kind for _, kind in kinds]
-    rows = [(key, _joined('{"edit":"', _take(names, drawn), '","seed":', seeds, "}"))]
-    return [*rows, _inverse(key, key, names, drawn, seeds)] if invert else rows
+@dataclass(frozen=True)
+class _Scenes:
+    """The samples of some scenes that have equally many."""
+
+    keys: list[Any]
+    """Arrow arrays of the keys of the rendered samples."""
+    seeds: Any
+    kinds: list[_Indices]
+    """Their kinds, as indices in EDIT_KINDS."""
+    invert: bool
+
+    def rows(self, groups: "_Groups", composed: int, first: int) -> _Rows:
+        """The rendered samples, `composed` composed ones, and their inverses. `first`: number of the first scene."""
+        rows: _Rows = []
+        names = [_take(EDIT_KINDS, kind) for kind in self.kinds]
+        shared = ()
+        if len(self.keys) > 1:
+            listed = [part for name in names for part in (name, '","')][:-1]
+            shared = (',"edits":["', *listed, '"],"family":"', self.keys[0], '"')
+        for turn, (key, name) in enumerate(zip(self.keys, names, strict=True)):
+            end = f',"turn":{turn}}}' if shared else "}"
+            rows.append((key, _joined('{"edit":"', name, '"', *shared, ',"seed":', self.seeds, end)))
+            rows += self._inverse(key, self.kinds[turn])
+        for one, other, kinds in self._chosen(groups, composed, first):
+            key, second = (_choose(turn, self.keys) for turn in (one, other))
+            away = _take(["", "", *map(str, range(2, len(self.keys)))], other - one)
+            start = ('{"derived":"compose","edit":"', _take(EDIT_KINDS, kinds), '","family":"', self.keys[0])
+            spec = _joined(*start, '","origin":["', key, '","', second, '"],"seed":', self.seeds, "}")
+            key = _joined(key, COMPOSED, away)
+            rows.append((key, spec))
+            rows += self._inverse(key, kinds)
+        return rows
+
+    def _chosen(self, groups: "_Groups", composed: int, first: int) -> Iterator[tuple[_Indices, _Indices, _Indices]]:
+        """For each composed sample of a scene: the numbers of its origins, and its kind, in all scenes."""
+        if not composed:
+            return
+        pairs = np.array(groups.pairs())
+        kinds = np.stack([_COMPOSED[self.kinds[one], self.kinds[other]] for one, other in pairs.tolist()], axis=1)
+        scenes = np.arange(len(kinds))[:, None]
+        turned = (np.arange(len(pairs)) - (first + scenes) * composed) % len(pairs)
+        order = np.argsort(turned + len(pairs) * (kinds < 0), axis=1, kind="stable")[:, :composed]
+        order.sort(axis=1)
+        for slot in order.T:
+            yield pairs[slot, 0], pairs[slot, 1], kinds[scenes[:, 0], slot]
+
+    def _inverse(self, key: Any, kinds: _Indices) -> _Rows:
+        if not self.invert:
+            return []
+        back = _take([inverse_kind(kind) for kind in EDIT_KINDS], kinds)
+        start = ('{"derived":"invert","edit":"', back, '","family":"', self.keys[0], '","origin":["', key)
+        return [(_joined(key, INVERTED), _joined(*start, '"],"seed":', self.seeds, "}"))]
 
 
-def _paired_rows(keys: list[Any], kinds: _KindPairs, drawn: npt.NDArray[np.int64], seeds: Any, invert: bool) -> _Rows:
-    """Two samples for each scene, and the sample composed of them."""
-    family = keys[0]
-    first, second = (_take([pair[member] for pair in kinds], drawn) for member in range(2))
-    composed = [str(composed_kind(*cast("tuple[EditKind, EditKind]", pair))) for pair in kinds]
-    rows: _Rows = []
-    for member in range(2):
-        start = ('{"edit":"', (first, second)[member], '","edits":["', first, '","', second, '"],"family":"', family)
-        rows.append((keys[member], _joined(*start, '","seed":', seeds, f',"turn":{member}}}')))
-        if invert:
-            rows.append(_inverse(keys[member], family, [pair[member] for pair in kinds], drawn, seeds))
-    key = _joined(family, COMPOSED)
-    start = ('{"derived":"compose","edit":"', _take(composed, drawn), '","family":"', family, '","origin":["')
-    rows.append((key, _joined(*start, keys[0], '","', keys[1], '"],"seed":', seeds, "}")))
-    return [*rows, _inverse(key, family, composed, drawn, seeds)] if invert else rows
+def _composed_kinds() -> _Indices:
+    """(K, K): for two kinds, the index of the kind that they compose to; -1 if they do not."""
+    kinds = [[composed_kind(one, other) for other in EDIT_KINDS] for one in EDIT_KINDS]
+    return np.array([[EDIT_KINDS.index(kind) if kind else -1 for kind in row] for row in kinds])
 
 
-def _inverse(key: Any, family: Any, kinds: list[str], drawn: npt.NDArray[np.int64], seeds: Any) -> tuple[Any, Any]:
-    back = _take([str(inverse_kind(cast("EditKind", kind))) for kind in kinds], drawn)
-    start = ('{"derived":"invert","edit":"', back, '","family":"', family, '","origin":["', key, '"],"seed":', seeds)
-    return _joined(key, INVERTED), _joined(*start, "}")
+_COMPOSED: Final = _composed_kinds()
+
+
+def _choose(which: _Indices, arrays: list[Any]) -> Any:
+    """The elements of arrays of equal length: of the array with this number."""
+    return pc.choose(pa.array(which), *arrays) if len(arrays) > 1 else arrays[0]
 
 
 def _joined(*parts: Any) -> Any:
     return pc.binary_join_element_wise(*parts, "")
 
 
-def _take(names: list[str], drawn: npt.NDArray[np.int64]) -> Any:
+def _take(names: Sequence[str], drawn: _Indices) -> Any:
     return pa.array(names).take(pa.array(drawn))
+
+
+def _endless(batches: Iterator[_Indices]) -> Callable[[int], _Indices]:
+    """A function that takes the next so many values of batches."""
+    held = np.empty(0, np.int64)
+
+    def take(count: int) -> _Indices:
+        nonlocal held
+        while len(held) < count:
+            held = np.concatenate([held, next(batches)])
+        taken, held = held[:count], held[count:]
+        return taken
+
+    return take
 
 
 def _kinds(weights: Mapping[str, float]) -> Iterator[npt.NDArray[np.int64]]:

@@ -1,28 +1,27 @@
 """Families: planned samples and the samples derived from them, consecutive in one unit of the plan.
 
-The family of a sample is the sample and its inverse (`edits.invert`). With `edits.compose` it is two samples of one
-scene, A to B and A to C, the composed sample B to C, and the inverses of all three. The `spec` of a derived sample has
-`derived` (how), `origin` (keys of the samples it is derived from) and `family` (key of the family's first sample). The
-specs of two samples that share a scene have `edits` (both kinds) and `turn` (0 or 1). A unit holds only whole families,
-those of `unit_size` rendered samples.
+The family of a sample is the sample and its inverse (`edits.invert`). With `edits.per_scene` it is the N samples of one
+scene, from its source to N targets, samples composed of two of them, which lead from one target to another, and the
+inverses of all of these. The `spec` of a derived sample has `derived` (how), `origin` (keys of the samples it is
+derived from) and `family` (key of the family's first sample). The specs of samples that share a scene have `edits` (the
+kinds of all) and `turn` (their number, from 0). A unit holds only whole families, those of `unit_size` rendered
+samples.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from ...shards.schema import EDIT_KINDS, EditKind
-from ...sources.edits.registry import composed_kind, composes_alone, inverse_kind, partners_of
+from ...sources.edits.patterns import composed_pairs, rows_of_scene, scene_patterns
+from ...sources.edits.registry import composed_kind, inverse_kind
 from ..config import Config, EditOptions
 from .plan import PlanRow
 
 OF_DERIVED: Final = ("derived", "origin", "family")
 """Keys that the spec of a derived sample has in addition to those of its origin."""
 INVERTED, COMPOSED = "-inv", "-comp"
-"""Suffixes that make the key of a derived sample from the key of its (first) origin."""
-_LONE: Final[tuple[EditKind, ...]] = tuple(kind for kind in EDIT_KINDS if not composes_alone(kind))
-"""Kinds that cannot share a scene with another edit of the same kind."""
-KindPairs = Mapping[tuple[EditKind, EditKind], float]
-"""The weight of each ordered pair of kinds."""
+"""Suffixes that make the key of a derived sample from the key of its (first) origin. Between samples of a scene that
+are not neighbors, the second one has their distance as well: `-comp2`."""
 
 
 def family_of(key: str, spec: Mapping[str, Any]) -> str:
@@ -39,8 +38,12 @@ def with_inverse(row: PlanRow) -> Iterator[PlanRow]:
 
 def planned_rows(rendered: int, edits: EditOptions) -> int:
     """Number of samples in a plan with `rendered` samples that are rendered (or read)."""
-    rows = rendered + rendered // 2 if edits.compose else rendered
-    return 2 * rows if edits.invert else rows
+    scenes, rest = divmod(rendered, edits.per_scene)
+    return scenes * _rows_of_scene(edits) + rest * (2 if edits.invert else 1)
+
+
+def _rows_of_scene(edits: EditOptions) -> int:
+    return rows_of_scene(edits.weights, edits.per_scene, edits.invert, edits.pairs_per_scene)
 
 
 def unit_rows(config: Config) -> int:
@@ -58,38 +61,14 @@ def derived_share(config: Config) -> float:
     return 1.0 - config.unit_size / unit_rows(config)
 
 
-def kind_pairs(weights: Mapping[EditKind, float]) -> KindPairs:
-    """Pairs of kinds that share a scene, weighted so that each kind occurs in proportion to its own weight.
-
-    A kind that composes with itself is paired with itself. One that does not (a removal) is paired with its partners (a
-    move, a rotation or a scaling) in proportion to their weights.
-
-    Args:
-        weights: weights that `Config` accepts.
-    """
-    lone: dict[EditKind, float] = {
-        kind: sum(weights.get(other, 0.0) for other in partners_of(kind)) for kind in weights if kind in _LONE
-    }
-    pairs: dict[tuple[EditKind, EditKind], float] = {}
-    for kind, weight in weights.items():
-        if kind in lone:
-            continue
-        taken: dict[EditKind, float] = {
-            other: weights[other] * weight / total
-            for other, total in lone.items()
-            if total and composed_kind(other, kind)
-        }
-        pairs[kind, kind] = (weight - sum(taken.values())) / 2
-        for other, share in taken.items():
-            pairs |= {(kind, other): share / 2, (other, kind): share / 2}
-    return {kinds: weight for kinds, weight in pairs.items() if weight > 1e-9 * sum(weights.values())}
-
-
 def planned_kinds(edits: EditOptions) -> list[EditKind]:
     """The kinds of edit of a plan's samples, including derived samples."""
     kinds = set(edits.weights)
-    if edits.compose:
-        kinds |= {kind for pair in kind_pairs(edits.weights) if (kind := composed_kind(*pair))}
+    for group in scene_patterns(edits.weights, edits.per_scene):
+        for pattern in group:
+            kinds |= {
+                kind for i, j in composed_pairs(pattern) if (kind := composed_kind(pattern[i], pattern[j])) is not None
+            }
     if edits.invert:
         kinds |= {inverse_kind(kind) for kind in kinds}
     return [kind for kind in EDIT_KINDS if kind in kinds]

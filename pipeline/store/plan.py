@@ -336,6 +336,8 @@ def _differing(plan: Plan, config: Mapping[str, Any], unit_size: int, seed: int)
 def _rendered(unit_size: int, config: Mapping[str, Any]) -> int:
     """Number of samples in a unit that are not derived: the `unit_size` that the user sets."""
     edits = cast("Mapping[str, Any]", config.get("edits", {}))
+    if "per_scene" in edits:
+        return unit_size * edits["per_scene"] // edits["pairs_per_scene"]
     rows = 3 if edits.get("compose") else 2
     return unit_size * 2 // (rows * 2 if edits.get("invert") else rows)
 

@@ -156,13 +156,17 @@ class Renderer:
             self._running_process()
         return dict(self._versions)
 
-    def open(self, spec: SceneSpec, files: Mapping[int, Path]) -> None:
-        """Load a scene. `files` contains the GLB of each object id.
+    def open(self, spec: SceneSpec, files: Mapping[int, Path], states: int = 2) -> None:
+        """Load a scene.
+
+        Args:
+            files: the GLB of each object id.
+            states: states that will be rendered: `render.timeout_s` is the limit for two.
 
         Raises AssetError if a file cannot be read or does not have the surveyed size.
         """
         self._replace_process()
-        self._spec, self._remaining_s = spec, self.options.timeout_s
+        self._spec, self._remaining_s = spec, self.options.timeout_s * max(2, states) / 2
         paths = {str(item.id): str(Path(files[item.id]).absolute()) for item in spec.objects}
         options = {"samples": self.options.samples, "denoise": self.options.denoise}
         try:

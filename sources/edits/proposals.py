@@ -14,6 +14,7 @@ from ...shards.schema import EditKind
 from ..assets.asset import Asset
 from ..scenes.kinds import Furniture, compose_scene
 from ..scenes.layout import Scene
+from ..scenes.needs import joint
 from ..scenes.spec import SceneOptions, SceneSpec
 from .draft import Draft, specify
 from .judge import forecast_fault
@@ -64,7 +65,7 @@ def propose(
         furniture: needed if `options.kinds` has more than open scenes; the same for all attempts of one scene number.
     """
     number, edit = scene_number(attempt), attempt % EDITS_PER_SCENE
-    scene = scene_for(kind, assets, options, resolution, seed, number, furniture)
+    scene = scene_for([kind], assets, options, resolution, seed, number, furniture)
     if isinstance(scene, str):
         return Rejection(scene)
     draft = propose_edit(generator(seed, number, EDIT, edit), scene, kind, options.min_visible, edit)
@@ -72,7 +73,7 @@ def propose(
 
 
 def scene_for(
-    kind: EditKind,
+    kinds: Sequence[EditKind],
     assets: Sequence[Asset],
     options: SceneOptions,
     resolution: tuple[int, int],
@@ -80,21 +81,26 @@ def scene_for(
     number: int,
     furniture: Furniture | None,
 ) -> Scene | str:
-    """The scene with this number: the first of a few that allows edits of a kind, or why there is none.
+    """The scene with this number: the first of a few that allows edits of these kinds, or why there is none.
 
     Other arguments: see `propose`.
     """
-    rules = RULES[kind]
+    needs = RULES[kinds[0]].needs if len(kinds) == 1 else joint([RULES[kind].needs for kind in kinds])
+    choosy = [kind for kind in dict.fromkeys(kinds) if RULES[kind].choosy]
     draft: Draft | str = ""
     for part in range(_SCENES):
         rng = generator(seed, number, SCENE, *((part,) if part else ()))
-        scene = compose_scene(rng, assets, furniture, rules.needs, options, resolution)
-        if isinstance(scene, str) or not scene.furnished or not rules.choosy:
+        scene = compose_scene(rng, assets, furniture, needs, options, resolution)
+        if isinstance(scene, str) or not scene.furnished or not choosy:
             return scene
         # The edit of the first attempt. All attempts share the scene.
-        draft = propose_edit(generator(seed, number, EDIT, 0), scene, kind, options.min_visible, 0)
-        if not isinstance(draft, str):
+        for kind in choosy:
+            draft = propose_edit(generator(seed, number, EDIT, 0), scene, kind, options.min_visible, 0)
+            if isinstance(draft, str):
+                break
+        else:
             return scene
+    assert isinstance(draft, str)
     return draft
 
 

@@ -41,5 +41,12 @@ def composes_alone(kind: EditKind) -> bool:
 
 
 def partners_of(kind: EditKind) -> tuple[EditKind, ...]:
-    """The kinds that may share a scene with a kind that does not compose with itself."""
-    return tuple(other for other in EDIT_KINDS if other in RULES[kind].composes and composes_alone(other))
+    """The kinds that may be in a group of edits with a kind that does not compose with itself.
+
+    A kind that composes with no other one may be with all that change an object which both images show.
+    """
+    rules = RULES[kind]
+    others = [other for other in EDIT_KINDS if composes_alone(other)]
+    if rules.composes:
+        return tuple(other for other in others if other in rules.composes)
+    return tuple(other for other in others if "remove" in RULES[other].composes)

@@ -19,23 +19,24 @@ MOST_PX: Final = 256
 """Most pixels that are compared, evenly spread."""
 
 
-def truly_named(specs: Sequence[SceneSpec], views: Sequence[RenderedView]) -> tuple[SceneSpec, ...] | str:
-    """The scenes, which have the same objects, without color words that their images contradict, and with new names.
+def truly_named(specs: Sequence[SceneSpec], views: Sequence[RenderedView]) -> tuple[SceneSpec | str, ...]:
+    """The scenes without color words that their images contradict, and with new names.
 
-    Returns a reason instead if an edited object then has no name.
+    In place of a scene whose edited object then has no name, the reason.
 
     Args:
+        specs: edits of one scene, which differ in the objects that they show at most.
         views: all images of the scenes.
     """
-    objects = tuple(_without(placed, _pixels(placed.id, views)) for placed in specs[0].objects)
-    if objects == specs[0].objects:
+    objects = {placed.id: placed for spec in specs for placed in spec.objects}
+    true = {id: _without(placed, _pixels(id, views)) for id, placed in objects.items()}
+    if true == objects:
         return tuple(specs)
-    named: list[SceneSpec] = []
+    named: list[SceneSpec | str] = []
     for spec in specs:
-        names = name_objects(spec := replace(spec, objects=objects, names={}))
-        if isinstance(names, str):
-            return names
-        named.append(replace(spec, names=names))
+        spec = replace(spec, objects=tuple(true[placed.id] for placed in spec.objects), names={})
+        names = name_objects(spec)
+        named.append(names if isinstance(names, str) else replace(spec, names=names))
     return tuple(named)
 
 

@@ -11,15 +11,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import groupby
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from ...shards.sample import Reject, Result, Row, Sample
 from ...shards.stage import Stage
 from ..assets.table import AssetTable
 from ..blender.render import AssetError, Renderer, RenderTimeout, SceneError
 from ..derived import is_derived, origin_rejected, origins_of
-from ..edits.composed_pairs import propose_two
 from ..edits.composition import composed
+from ..edits.groups import propose_group
 from ..edits.judge import judge
 from ..edits.limits import Limits
 from ..edits.proposals import TEXTURES, Rejection, generator, propose, scene_number
@@ -30,11 +30,11 @@ from ..scenes.kinds import Furniture, needs_supports
 from ..scenes.naming import name_objects
 from ..scenes.physics import need_mujoco
 from ..scenes.sites import MeshOf
-from ..scenes.spec import BUILTIN, RenderOptions, SceneOptions, SceneSpec
+from ..scenes.spec import BUILTIN, RenderOptions, SceneOptions, SceneSpec, State
 from ..scenes.template import Templates, planned_templates
 from ..source import ModelFiles
 from .derived import RenderedPair, between, invert
-from .facts import pair_columns
+from .facts import Seen, pair_columns
 from .files import located, mesh_of_asset
 from .lit_colors import truly_named
 
@@ -130,7 +130,7 @@ class RenderPairs(Stage):
 
     def _family(self, model: PairRenderer, samples: Sequence[Sample]) -> list[Result]:
         """Samples of one scene, rendered ones before the samples derived from them."""
-        rendered: list[RenderedPair] | Reject | None = None
+        rendered: list[RenderedPair | Reject] | Reject | None = None
         results: dict[str, RenderedPair | Result] = {}
         for sample in samples:
             if is_derived(sample):
@@ -156,28 +156,43 @@ class RenderPairs(Stage):
             return invert(origins[0], limits)
         return between(origins[0], origins[1], self.dataset, self.supports, model.renderer.points, limits)
 
-    def _make(self, model: PairRenderer, sample: Sample) -> list[RenderedPair] | Reject:
-        """The pair of a sample's scene or, if it shares the scene with another sample, the pairs of both."""
+    def _make(self, model: PairRenderer, sample: Sample) -> list[RenderedPair | Reject] | Reject:
+        """The pair of a sample's scene or, if it shares the scene with other samples, the pairs of all.
+
+        Of the proposals for a scene with more than two edits, the one of which most are possible is used.
+        """
         seed = int(sample.spec["seed"])
         rejected: Counter[str] = Counter()
         broken: dict[str, str] = {}
         loaded: int | None = None
         ever_loaded = False
         attempt = crashes = 0
+        best = _Judged()
         while attempt < self.scene.max_proposals:
             scene = scene_number(attempt)
+            last = scene_number(attempt + 1) != scene or attempt + 1 == self.scene.max_proposals
             try:
                 specs = self.proposals(model, sample, seed, attempt, broken)
-                if not isinstance(specs, str):
+                if isinstance(specs, str):
+                    fault = specs
+                else:
                     if scene != loaded:
-                        spec = model.materials.located(specs[0])
-                        model.renderer.open(spec, {p.id: located(model.files, p.asset) for p in spec.objects})
-                        loaded, ever_loaded = scene, True
-                    outcome = self._render(model.renderer, specs)
-                    if not isinstance(outcome, str):
-                        return [replace(outcome[0], row=replace(outcome[0].row, counts=rejected)), *outcome[1:]]
-                    specs = outcome
-                rejected[specs] += 1
+                        spec = model.materials.located(_whole(specs))
+                        files = {placed.id: located(model.files, placed.asset) for placed in spec.objects}
+                        model.renderer.open(spec, files, states=1 + len(specs))
+                        loaded, ever_loaded, best = scene, True, _Judged()
+                    judged = self._judged(model.renderer, specs)
+                    best = max(best, judged, key=lambda found: len(_valid(found.specs)))
+                    fault = _reason(judged.specs)
+                if (
+                    loaded == scene
+                    and len(_valid(best.specs)) >= (_enough(best.specs) if last else len(best.specs)) > 0
+                ):
+                    pairs = self._render(model.renderer, best)
+                    if isinstance(pairs, list):
+                        return _counted(pairs, rejected)
+                    fault, best = pairs, _Judged()
+                rejected[fault] += 1
                 attempt += 1
             except AssetError as error:
                 # A retry would fail as well: skip all edits of this scene, and do not draw the asset again.
@@ -204,10 +219,10 @@ class RenderPairs(Stage):
 
     def proposals(
         self, model: PairRenderer, sample: Sample, seed: int, attempt: int, broken: Collection[str]
-    ) -> tuple[SceneSpec, ...] | str:
-        """One proposal whose edited object has a name, or why there is none.
+    ) -> "Proposed | str":
+        """One proposal whose edited objects have names, or why there is none.
 
-        Two specifications if two samples share the scene. Assets with the uids `broken` are not drawn.
+        One specification for each of the samples that share the scene. Assets with the uids `broken` are not drawn.
         """
         scene = scene_number(attempt)
         drawn = model.table.candidates(sample.split, seed, scene)
@@ -220,45 +235,123 @@ class RenderPairs(Stage):
             furniture = Furniture(usable, model.table.supports_of, model.mesh_of, model.templates, interiors)
         settings = (self.scene, self.render.resolution, seed, attempt, furniture)
         if kinds := sample.spec.get("edits"):
-            specs = propose_two(candidates, (kinds[0], kinds[1]), *settings)
+            specs = propose_group(candidates, kinds, *settings)
         else:
             spec = propose(candidates, sample.spec["edit"], *settings)
             specs = spec if isinstance(spec, Rejection) else (spec,)
         if isinstance(specs, Rejection):
             return specs.reason
-        found: list[SceneSpec] = []
+        found: list[SceneSpec | str] = []
         for spec in specs:
-            names = name_objects(spec)
-            if isinstance(names, str):
-                return names
-            spec = replace(spec, names=names)
-            if sets := model.materials.sets:
+            if isinstance(spec, SceneSpec):
+                names = name_objects(spec)
+                spec = names if isinstance(names, str) else replace(spec, names=names)
+            if isinstance(spec, SceneSpec) and (sets := model.materials.sets):
                 spec = textured(spec, sets, self.scene.textured, generator(seed, scene, TEXTURES))
             found.append(spec)
-        return tuple(found)
+        return tuple(found) if len(_valid(found)) >= _enough(found) else _reason(found)
 
-    def _render(self, renderer: Renderer, specs: tuple[SceneSpec, ...]) -> list[RenderedPair] | str:
+    def _judged(self, renderer: Renderer, specs: "Proposed") -> "_Judged":
+        """The proposal without the edits that are not visible enough; in place of each of them the reason."""
+        valid, whole = _valid(specs), _whole(specs)
+        states = [whole.source, *(_with_absent(spec.target, whole) for spec in valid)]
+        first, *others = renderer.visibility(states)
+        seen = {turn: (first, other) for turn, other in zip(_possible(specs), others, strict=True)}
+        limits = Limits(min_visible=self.scene.min_visible)
+        found = [
+            spec if isinstance(spec, str) else (judge(spec, *seen[turn], limits) or spec)
+            for turn, spec in enumerate(specs)
+        ]
+        if len(found) == _BOTH == len(_valid(found)):
+            reason = judge(composed(valid[0], valid[1]), *others, limits)
+            found = [reason or spec for spec in found]
+        return _Judged(tuple(found), seen)
+
+    def _render(self, renderer: Renderer, judged: "_Judged") -> list[RenderedPair | Reject] | str:
         """Render the pairs, whose source is rendered once, or return why the proposal is rejected.
 
         Color words that the images contradict are removed from the names.
         """
-        states = [specs[0].source, *(spec.target for spec in specs)]
-        seen = renderer.visibility(states)
-        limits = Limits(min_visible=self.scene.min_visible)
-        for spec, target in zip(specs, seen[1:], strict=True):
-            if reason := judge(spec, seen[0], target, limits):
-                return reason
-        if len(specs) == 2 and (reason := judge(composed(*specs), seen[1], seen[2], limits)):
-            return reason
-        source = renderer.render(states[0])
+        turns, valid, whole = _possible(judged.specs), _valid(judged.specs), _whole(judged.specs)
         partial = self.render.partial == "on"
-        targets = [renderer.render(spec.target, spec.moved if partial else ()) for spec in specs]
-        named = truly_named(specs, (source, *targets))
-        if isinstance(named, str):
-            return named
-        pairs: list[RenderedPair] = []
-        for spec, target, target_seen in zip(named, targets, seen[1:], strict=True):
-            both_seen = (seen[0], target_seen)
-            columns, changed = pair_columns(spec, self.dataset, self.supports, (source, target), both_seen, renderer)
-            pairs.append(RenderedPair(spec, both_seen, Row(columns), target, changed))
+        source = renderer.render(whole.source)
+        targets = [renderer.render(_with_absent(spec.target, whole), spec.moved if partial else ()) for spec in valid]
+        specs = dict(enumerate(judged.specs)) | dict(zip(turns, truly_named(valid, (source, *targets)), strict=True))
+        if len(_valid([*specs.values()])) < _enough(specs):
+            return _reason([specs[turn] for turn in turns])
+        views = dict(zip(turns, targets, strict=True))
+        pairs: list[RenderedPair | Reject] = []
+        for turn, spec in specs.items():
+            if isinstance(spec, str):
+                pairs.append(Reject(spec, detail=f"edit {turn + 1} of the {len(specs)} of its scene"))
+                continue
+            seen, target = judged.seen[turn], views[turn]
+            columns, changed = pair_columns(spec, self.dataset, self.supports, (source, target), seen, renderer)
+            pairs.append(RenderedPair(spec, seen, Row(columns), target, changed))
         return pairs
+
+
+Proposed = tuple[SceneSpec | str, ...]
+"""A specification for each edit of a scene; in place of one that is not possible, the reason."""
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A proposal after its states were compared in Blender."""
+
+    specs: Proposed = ()
+    seen: Mapping[int, Seen] = field(default_factory=dict[int, Seen])
+    """Visibility in source and target, by the number of the edit."""
+
+
+_BOTH: Final = 2
+"""Up to so many edits of a scene are all possible, or their proposal is rejected."""
+
+
+def _valid(specs: Sequence[SceneSpec | str]) -> list[SceneSpec]:
+    return [spec for spec in specs if isinstance(spec, SceneSpec)]
+
+
+def _possible(specs: Sequence[SceneSpec | str]) -> list[int]:
+    return [turn for turn, spec in enumerate(specs) if isinstance(spec, SceneSpec)]
+
+
+def _reason(specs: Sequence[SceneSpec | str]) -> str:
+    """Why the first impossible edit of a proposal is not possible; empty if all are."""
+    return next((spec for spec in specs if isinstance(spec, str)), "")
+
+
+def _enough(edits: Collection[object]) -> int:
+    """Least number of the edits of a scene that are possible in the best of its proposals."""
+    return len(edits) if len(edits) <= _BOTH else -(-len(edits) // 2)
+
+
+def _whole(specs: Proposed) -> SceneSpec:
+    """The scene with all objects of the edits, and with the source of all: without what an edit inserts."""
+    valid = _valid(specs)
+    if all(spec.objects == valid[0].objects for spec in valid):
+        return valid[0]
+    objects = {placed.id: placed for spec in valid for placed in spec.objects}
+    places = {id: place for spec in valid for id, place in spec.source.placements.items()}
+    return replace(
+        valid[0],
+        objects=tuple(objects[id] for id in sorted(objects)),
+        source=State(dict(sorted(places.items())), valid[0].source.camera),
+    )
+
+
+def _with_absent(state: State, whole: SceneSpec) -> State:
+    """A state of an edit, with the objects that other edits insert."""
+    absent = {id: place for id, place in whole.source.placements.items() if id not in state.placements}
+    return replace(state, placements=state.placements | absent) if absent else state
+
+
+def _counted(pairs: Sequence[RenderedPair | Reject], rejected: Mapping[str, int]) -> list[RenderedPair | Reject]:
+    """The pairs, the first of which states how often proposals were rejected, by reason."""
+    first = next(index for index, pair in enumerate(pairs) if isinstance(pair, RenderedPair))
+    return [
+        replace(pair, row=replace(pair.row, counts=rejected))
+        if index == first and isinstance(pair, RenderedPair)
+        else pair
+        for index, pair in enumerate(pairs)
+    ]

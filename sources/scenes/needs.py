@@ -1,5 +1,6 @@
 """Requirements of an edit on its scene, as plain numbers, so that scenes do not depend on kinds of edit."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 Range = tuple[float, float]
@@ -25,3 +26,20 @@ class SceneNeeds:
     """Least number of objects that are visible enough to be edited."""
     carriers: bool = False
     """Whether an object may be edited on or in which others stand: they move along."""
+
+
+def joint(needs: Sequence[SceneNeeds]) -> SceneNeeds:
+    """Requirements on a scene for several edits of different objects; these decide which objects they may change."""
+
+    def widest(ranges: Sequence[Range]) -> Range:
+        return max(low for low, _ in ranges), max(high for _, high in ranges)
+
+    low, high = (min(one.fill[end] for one in needs) for end in (0, 1))
+    return SceneNeeds(
+        gap=widest([one.gap for one in needs]),
+        fill=(low, high),
+        wall_gap=widest([one.wall_gap for one in needs]),
+        container=any(one.container for one in needs),
+        editable=max(len(needs), sum(one.editable for one in needs)),
+        carriers=any(one.carriers for one in needs),
+    )

@@ -13,7 +13,7 @@ from spatialdata_builder.pipeline.registry import build_stages
 from spatialdata_builder.pipeline.store.fingerprints import layer_dirs
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.sources.assets.table import AssetTable
-from spatialdata_builder.sources.edits.composed_pairs import propose_two
+from spatialdata_builder.sources.edits.groups import propose_group
 from spatialdata_builder.sources.edits.proposals import Rejection, propose
 from spatialdata_builder.sources.rendered.portraits import SIDE, RenderPortraits, portrait_options
 from spatialdata_builder.sources.scenes.spec import SceneOptions, SceneSpec, to_json
@@ -49,7 +49,7 @@ def proposals(out: Path, kinds: tuple[str, ...], twos: tuple[tuple[str, str], ..
         for kind in kinds
     }
     for two in twos:
-        found["+".join(two)] = [_told(propose_two(drawn(*one), two, options, size, *one)) for one in tried]  # type: ignore[arg-type]
+        found["+".join(two)] = [_told(propose_group(drawn(*one), two, options, size, *one)) for one in tried]  # type: ignore[arg-type]
     return found
 
 

@@ -126,18 +126,18 @@ def test_two_samples_of_one_scene_and_their_derived_samples(tmp_path: Path, inve
 
 
 def test_families_do_not_depend_on_the_number_of_samples():
-    options = {"invert": True, "compose": True}
+    options = {"invert": True, "per_scene": 2}
     many = rows(40, **options)
     for samples in (2, 4, 10):
         assert rows(samples, **options) == many[: 3 * samples]
-    assert [row["key"] for row in rows(1, compose=True)] == ["p-5-00000000"]
-    assert [row["key"][-4:] for row in rows(3, compose=True)] == ["0000", "0001", "comp", "0002"]
+    assert [row["key"] for row in rows(1, per_scene=2)] == ["p-5-00000000"]
+    assert [row["key"][-4:] for row in rows(3, per_scene=2)] == ["0000", "0001", "comp", "0002"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", [dict.fromkeys(COMPOSING, 1.0), {"remove": 1.0, "scale": 3.0, "camera": 2.5}])
 def test_composing_keeps_the_weights(weights: dict[str, float]):
-    table = pa.Table.from_batches(list(plan_scenes(4000, 5, weights, SPLITS, compose=True))).to_pylist()
+    table = pa.Table.from_batches(list(plan_scenes(4000, 5, weights, SPLITS, per_scene=2))).to_pylist()
     specs = [json.loads(row["spec"]) for row in table]
     kinds = Counter(spec["edit"] for spec in specs if "derived" not in spec)
     for kind, weight in weights.items():

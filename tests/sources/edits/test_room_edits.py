@@ -17,9 +17,9 @@ from spatialdata_builder.shards.schema import EditKind
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.assets.mesh import read_mesh
 from spatialdata_builder.sources.assets.supports import Support
-from spatialdata_builder.sources.edits.composed_pairs import propose_two
 from spatialdata_builder.sources.edits.composition import composed
 from spatialdata_builder.sources.edits.draft import Draft, draft_of, specify
+from spatialdata_builder.sources.edits.groups import propose_group
 from spatialdata_builder.sources.edits.inverse import inverted
 from spatialdata_builder.sources.edits.proposals import EDIT, generator, propose, propose_edit, scene_for
 from spatialdata_builder.sources.edits.registry import RULES
@@ -40,13 +40,13 @@ ALIKE: dict[EditKind, EditKind] = {"scale": "translate", "insert": "remove"}
 
 @cache
 def scene_of(kind: EditKind, view: SceneKind, seed: int) -> Scene | str:
-    return scene_for(kind, [], SceneOptions(kinds={view: 1}), SIZE, seed, 0, furniture())
+    return scene_for([kind], [], SceneOptions(kinds={view: 1}), SIZE, seed, 0, furniture())
 
 
 def test_kinds_that_are_alike_have_the_same_scenes():
     for kind, other in ALIKE.items():
         for view in VIEWS:
-            own = scene_for(kind, [], SceneOptions(kinds={view: 1}), SIZE, 0, 0, furniture())
+            own = scene_for([kind], [], SceneOptions(kinds={view: 1}), SIZE, 0, 0, furniture())
             assert repr(own) == repr(scene_of(other, view, 0))
 
 
@@ -369,7 +369,7 @@ def test_composed_edits_take_along_what_stands_on_the_object(kinds: tuple[EditKi
     valid = along = 0
     for seed in range(40 if kinds == ("scale", "scale") else 12):  # carriers are rarely scaled
         for view in VIEWS:
-            specs = propose_two([], kinds, SceneOptions(kinds={view: 1}), SIZE, seed, 0, furniture())
+            specs = propose_group([], kinds, SceneOptions(kinds={view: 1}), SIZE, seed, 0, furniture())
             if not isinstance(specs, tuple):
                 continue
             valid += 1

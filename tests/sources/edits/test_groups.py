@@ -7,8 +7,8 @@ import pytest
 
 from spatialdata_builder.shards.geometry import wrap_degrees
 from spatialdata_builder.shards.schema import EditKind
-from spatialdata_builder.sources.edits.composed_pairs import propose_two
 from spatialdata_builder.sources.edits.composition import composed
+from spatialdata_builder.sources.edits.groups import propose_group
 from spatialdata_builder.sources.edits.proposals import Rejection
 from spatialdata_builder.sources.edits.registry import composed_kind
 from spatialdata_builder.sources.scenes.rotations import VIEWS
@@ -32,7 +32,7 @@ TWOS: tuple[tuple[EditKind, EditKind], ...] = (
 
 @cache
 def proposals(kinds: tuple[EditKind, EditKind]) -> list[tuple[SceneSpec, SceneSpec]]:
-    found = [propose_two(POOL, kinds, SceneOptions(), (512, 512), seed, a) for seed in range(5) for a in range(5)]
+    found = [propose_group(POOL, kinds, SceneOptions(), (512, 512), seed, a) for seed in range(5) for a in range(5)]
     valid = [specs for specs in found if not isinstance(specs, Rejection)]
     assert len(valid) > 0.4 * len(found)
     return valid
@@ -112,5 +112,5 @@ def test_what_no_single_edit_does_is_not_composed():
 @pytest.mark.parametrize("kinds", TWOS)
 def test_proposals_are_pure(kinds: tuple[EditKind, EditKind]):
     for attempt in range(3):
-        one, other = (propose_two(POOL, kinds, SceneOptions(), (512, 512), 3, attempt) for _ in range(2))
+        one, other = (propose_group(POOL, kinds, SceneOptions(), (512, 512), 3, attempt) for _ in range(2))
         assert one == other
