@@ -101,7 +101,7 @@ class EditOptions(Options):
         return self
 
     @model_serializer
-    def _given(self) -> dict[str, float | bool]:
+    def _given(self) -> dict[str, int | float | bool]:
         return {kind: getattr(self, kind) for kind in EDIT_KINDS if kind in self.model_fields_set} | self.derived
 
     @property

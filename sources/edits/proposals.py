@@ -91,6 +91,9 @@ def scene_for(
     for part in range(_SCENES):
         rng = generator(seed, number, SCENE, *((part,) if part else ()))
         scene = compose_scene(rng, assets, furniture, needs, options, resolution)
+        if isinstance(scene, str) and len(kinds) > 1:
+            draft = scene
+            continue
         if isinstance(scene, str) or not scene.furnished or not choosy:
             return scene
         # The edit of the first attempt. All attempts share the scene.

@@ -184,10 +184,8 @@ class RenderPairs(Stage):
                     judged = self._judged(model.renderer, specs)
                     best = max(best, judged, key=lambda found: len(_valid(found.specs)))
                     fault = _reason(judged.specs)
-                if (
-                    loaded == scene
-                    and len(_valid(best.specs)) >= (_enough(best.specs) if last else len(best.specs)) > 0
-                ):
+                least = _enough(best.specs) if last else len(best.specs)
+                if loaded == scene and len(_valid(best.specs)) >= least > 0:
                     pairs = self._render(model.renderer, best)
                     if isinstance(pairs, list):
                         return _counted(pairs, rejected)

@@ -40,6 +40,6 @@ def joint(needs: Sequence[SceneNeeds]) -> SceneNeeds:
         fill=(low, high),
         wall_gap=widest([one.wall_gap for one in needs]),
         container=any(one.container for one in needs),
-        editable=max(len(needs), sum(one.editable for one in needs)),
+        editable=2 * len(needs),
         carriers=any(one.carriers for one in needs),
     )

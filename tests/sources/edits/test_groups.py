@@ -1,5 +1,6 @@
-"""Two edits of one scene, and the edit between their targets, compared with the poses of the objects."""
+"""Edits of one scene, and the edits between their targets, compared with the poses of the objects."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -8,15 +9,17 @@ import pytest
 from spatialdata_builder.shards.geometry import wrap_degrees
 from spatialdata_builder.shards.schema import EditKind
 from spatialdata_builder.sources.edits.composition import composed
-from spatialdata_builder.sources.edits.groups import propose_group
+from spatialdata_builder.sources.edits.groups import alike, propose_group
 from spatialdata_builder.sources.edits.proposals import Rejection
 from spatialdata_builder.sources.edits.registry import composed_kind
 from spatialdata_builder.sources.scenes.rotations import VIEWS
-from spatialdata_builder.sources.scenes.spec import SceneOptions, SceneSpec
+from spatialdata_builder.sources.scenes.spec import EditSpec, SceneOptions, SceneSpec
 from tests.sources.edits.test_inverse import orbit, pivot_of
+from tests.sources.furniture import furniture
 from tests.sources.pool import synthetic_pool
 
 POOL = synthetic_pool(32)
+STATES = ("source", "target")
 TWOS: tuple[tuple[EditKind, EditKind], ...] = (
     ("translate", "translate"),
     ("rotate", "rotate"),
@@ -114,3 +117,75 @@ def test_proposals_are_pure(kinds: tuple[EditKind, EditKind]):
     for attempt in range(3):
         one, other = (propose_group(POOL, kinds, SceneOptions(), (512, 512), 3, attempt) for _ in range(2))
         assert one == other
+
+
+SIXES: tuple[tuple[EditKind, ...], ...] = (
+    ("translate", "translate", "translate", "insert", "insert", "insert"),
+    ("camera", "camera", "camera", "remove", "rotate", "rotate"),
+    ("scale", "scale", "remove", "translate", "translate", "swap"),
+    ("insert", "insert", "insert", "insert", "insert", "insert"),
+)
+
+
+@cache
+def families(kinds: tuple[EditKind, ...], view: str) -> list[list[SceneSpec | str]]:
+    options, pool = SceneOptions(kinds={view: 1}), POOL if view == "open" else []
+    pieces = None if view == "open" else furniture()
+    found = [propose_group(pool, kinds, options, (512, 512), seed, 0, pieces) for seed in range(6)]
+    return [list(specs) for specs in found if not isinstance(specs, Rejection)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("view", ["open", "room"])
+@pytest.mark.parametrize("kinds", SIXES)
+def test_six_edits_of_one_scene(kinds: tuple[EditKind, ...], view: str):
+    """All start from one source. Edits of a group change the same objects, those of two groups never do."""
+    possible = 0
+    for specs in families(kinds, view):
+        shown = {turn: spec for turn, spec in enumerate(specs) if isinstance(spec, SceneSpec)}
+        possible += len(shown)
+        source: dict[int, object] = {}
+        for turn, spec in shown.items():
+            assert spec.edit.kind == kinds[turn]
+            assert set(spec.source.placements) == set(spec.target.placements) == {one.id for one in spec.objects}
+            there = {id: place for id, place in spec.source.placements.items() if place.present}
+            assert all(source.setdefault(id, place) == place for id, place in there.items())
+        inserted = {id for spec in shown.values() if spec.edit.kind == "insert" for id in spec.edit.edited}
+        assert not inserted & set(source)
+        for turn, spec in shown.items():
+            # What another group inserts is in neither image, and nothing stands on it.
+            assert not (inserted - {*spec.edit.edited}) & set(spec.source.placements)
+            for state in (spec.source, spec.target):
+                standing = {place.standing.object for place in state.placements.values() if place.standing}
+                assert standing <= set(state.placements)
+            for other, second in shown.items():
+                if turn // 3 != other // 3:
+                    assert not {*spec.edit.edited} & {*second.edit.edited}
+                elif turn < other and (kind := composed_kind(kinds[turn], kinds[other])):
+                    between = composed(spec, second)
+                    assert between.edit.kind == kind
+                    assert {id: place for id, place in between.source.placements.items() if place.present} == {
+                        id: place for id, place in spec.target.placements.items() if place.present
+                    }
+                    if kind == "translate":
+                        before, after = (getattr(between, state).placements[spec.edit.object] for state in STATES)
+                        step = np.array([after.x - before.x, after.y - before.y, after.z - before.z])
+                        np.testing.assert_allclose(between.edit.translation, step, atol=2e-6)
+                        assert np.linalg.norm(step) > 0.02
+    assert possible >= 20
+
+
+def test_edits_of_a_group_are_not_nearly_equal():
+    right, farther = (EditSpec("translate", 1, translation=(x, 0.0, 0.0)) for x in (0.5, 0.55))
+    assert alike(right, farther)
+    assert not alike(right, replace(farther, translation=(0.7, 0.0, 0.0)))
+    assert not alike(right, replace(right, translation=(-0.5, 0.0, 0.0)))
+    assert alike(EditSpec("rotate", 1, rotation_deg=179.0), EditSpec("rotate", 1, rotation_deg=-177.0))
+    assert not alike(EditSpec("scale", 1, scale=0.5), EditSpec("scale", 1, scale=0.6))
+    assert not alike(EditSpec("insert", 1), EditSpec("insert", 1))
+
+
+@pytest.mark.parametrize("kinds", SIXES)
+def test_proposals_of_six_edits_are_pure(kinds: tuple[EditKind, ...]):
+    one, other = (propose_group(POOL, kinds, SceneOptions(), (512, 512), 3, 1) for _ in range(2))
+    assert one == other
