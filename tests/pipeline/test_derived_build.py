@@ -1,6 +1,8 @@
 """Scenes with derived samples: their content, checked independently of how they are computed."""
 
 import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +66,17 @@ def removals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def built(scenes: Path, removals: Path) -> Built:
-    return samples_of(scenes) | samples_of(removals)
+@needs("blender")
+def sixes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six edits per scene, and the samples between all their states."""
+    edits = "edits={translate: 3, rotate: 2, remove: 1, insert: 1, per_scene: 6}"
+    settings = ("samples=12", "unit_size=6", "seed=7", edits)
+    return build_scenes(tmp_path_factory.mktemp("sixes") / "out", *settings)
+
+
+@pytest.fixture(scope="module")
+def built(scenes: Path, removals: Path, sixes: Path) -> Built:
+    return samples_of(scenes) | samples_of(removals) | samples_of(sixes)
 
 
 def inverses(built: Built) -> list[tuple[tuple[StoredSample, SampleRecord], tuple[StoredSample, SampleRecord]]]:
@@ -77,7 +88,9 @@ def inverses(built: Built) -> list[tuple[tuple[StoredSample, SampleRecord], tupl
 
 def composed(built: Built) -> list[tuple[tuple[StoredSample, SampleRecord], ...]]:
     """First sample, second sample, and the composed one between their targets."""
-    keys = [(*record.provenance.origin.split(), key) for key, (_, record) in built.items() if key.endswith("-comp")]
+    keys = [
+        (*record.provenance.origin.split(), key) for key, (_, record) in built.items() if re.search(r"-comp\d*$", key)
+    ]
     found = [tuple(built[key] for key in three) for three in keys if all(key in built for key in three)]
     assert len(found) >= 6
     return found
@@ -90,7 +103,7 @@ def test_an_inverse_has_the_swapped_bytes_of_its_origin(built: Built):
             assert here.members[target] == there.members[source]
         assert one.split == other.split
         assert other.provenance.derived == "invert" and other.provenance.origin == one.key
-        assert one.provenance.derived == ("compose" if one.key.endswith("-comp") else "")
+        assert one.provenance.derived == ("compose" if "-comp" in one.key else "")
         assert other.edit.kind == inverse_kind(one.edit.kind)
         for name in ("metric", "normal", "depth", "segment", "line"):
             assert getattr(one.maps, name) == getattr(other.maps, f"source_{name}")
@@ -151,6 +164,18 @@ def test_numbers_agree_with_poses_and_pixels(built: Built):
         np.testing.assert_allclose(spun @ before[:3, :3] * edit.scale, after[:3, :3], atol=1e-5)
 
 
+def test_seven_states_of_a_scene_give_many_pairs(sixes: Path):
+    """Each ordered pair of states that differ by one edit; few are rejected, and no two have the same images."""
+    built = samples_of(sixes)
+    assert len(built) >= 0.75 * 48
+    images = Counter((sample.members["source"], sample.members["target"]) for sample, _ in built.values())
+    assert max(images.values()) == 1
+    for first in {record.provenance.seed for _, record in built.values()}:
+        family = [pair for pair, found in zip(images, built.values(), strict=True) if found[1].provenance.seed == first]
+        assert len({image for pair in family for image in pair}) <= 7
+        assert {pair[::-1] for pair in family} & {*family}
+
+
 def check_orbit(source: np.ndarray, target: np.ndarray, yaw_deg: float, pitch_deg: float, zoom: float) -> None:
     """Check directions by the angles, and the zoom by the crossing of the lines of sight if they are not parallel."""
     ahead = [pose[:3, 2] for pose in (source, target)]
@@ -166,12 +191,12 @@ def check_orbit(source: np.ndarray, target: np.ndarray, yaw_deg: float, pitch_de
         assert far[0] / far[1] == pytest.approx(zoom, rel=1e-3)
 
 
-def test_every_kind_is_derived_checked_and_counted(built: Built, scenes: Path, removals: Path):
+def test_every_kind_is_derived_checked_and_counted(built: Built, scenes: Path, removals: Path, sixes: Path):
     derived = {record.key: record for _, record in built.values() if record.provenance.derived}
     assert {record.edit.kind for record in derived.values()} == set(KINDS)
     # Derived samples are checked like others: geometry checked their instructions.
     assert all(record.instruction.verified and record.scores.instruction_check == 1 for record in derived.values())
-    for out, planned in ((scenes, 30), (removals, 14)):
+    for out, planned in ((scenes, 30), (removals, 14), (sixes, 48)):
         assert json.loads(run("status", out, "--json").out)["samples"] == planned
         assert json.loads(run("verify", out, "--json").out)["problems"] == []
     here = [key for key in derived if key in samples_of(scenes)]

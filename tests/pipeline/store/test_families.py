@@ -22,6 +22,7 @@ from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Reject, Result, Row, Sample
 from spatialdata_builder.shards.schema import EDIT_KINDS
 from spatialdata_builder.shards.stage import Stage
+from spatialdata_builder.sources.edits.patterns import group_sizes
 from spatialdata_builder.sources.edits.registry import RULES, composed_kind, inverse_kind
 
 COMPOSING = [kind for kind in EDIT_KINDS if RULES[kind].composes]
@@ -145,9 +146,92 @@ def test_composing_keeps_the_weights(weights: dict[str, float]):
     assert Counter(row["split"] for row in table)["train"] == pytest.approx(0.8 * len(table), abs=6)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("per_scene", [3, 4, 6, 8])
+@pytest.mark.parametrize("swap", [0.0, 1.0])
+def test_edits_of_one_scene(per_scene: int, swap: float):
+    """Kinds keep their weights, composed samples are of one group, and each scene has equally many samples."""
+    weights = {"translate": 2.0, "rotate": 2.0, "scale": 1.0, "remove": 1.0, "insert": 1.0, "camera": 1.0, "swap": swap}
+    scenes = 600
+    options = {"invert": True, "per_scene": per_scene}
+    table = pa.Table.from_batches(list(plan_scenes(scenes * per_scene, 5, weights, SPLITS, **options))).to_pylist()
+    specs = {row["key"]: json.loads(row["spec"]) for row in table}
+    assert len(specs) == len(table) and len(table) % scenes == 0
+    rendered = {key: spec for key, spec in specs.items() if "derived" not in spec}
+    kinds = Counter(spec["edit"] for spec in rendered.values())
+    for kind, weight in weights.items():
+        assert abs(kinds[kind] - len(rendered) * weight / sum(weights.values())) <= 2 * per_scene
+    sizes = group_sizes(per_scene)
+    group_of = [group for group, size in enumerate(sizes) for _ in range(size)]
+    pairs = Counter[tuple[str, ...]]()
+    families = Counter(family_of(key, spec) for key, spec in specs.items())
+    assert set(families.values()) == {len(table) // scenes}
+    for spec in specs.values():
+        if spec.get("derived") == "compose":
+            one, two = (specs[key] for key in spec["origin"])
+            assert one["family"] == two["family"] == spec["family"] and one["seed"] == two["seed"] == spec["seed"]
+            assert one["turn"] < two["turn"] and group_of[one["turn"]] == group_of[two["turn"]]
+            assert spec["edit"] == composed_kind(one["edit"], two["edit"])
+            pairs[tuple(spec["origin"])] += 1
+        elif "derived" in spec:
+            assert spec["edit"] == inverse_kind(specs[spec["origin"][0]]["edit"])
+    assert max(pairs.values()) == 1
+    full = sum(size * (size - 1) // 2 for size in sizes) - (sizes[-1] - 1 if swap else 0)
+    assert len(table) == scenes * 2 * (per_scene + full)
+
+
+def test_a_limit_of_pairs_uses_all_in_turn():
+    weights = {"translate": 1.0, "rotate": 1.0}
+    options = {"invert": True, "per_scene": 6, "pairs_per_scene": 16}
+    table = pa.Table.from_batches(list(plan_scenes(6 * 60, 5, weights, SPLITS, **options))).to_pylist()
+    assert len(table) == 60 * 16
+    specs = [json.loads(row["spec"]) for row in table]
+    turns = {row["key"]: spec.get("turn") for row, spec in zip(table, specs, strict=True)}
+    used = Counter(tuple(turns[key] for key in spec["origin"]) for spec in specs if spec.get("derived") == "compose")
+    assert len(used) == 6 and set(used.values()) == {20}
+
+
+@pytest.mark.slow
+def test_a_limit_of_pairs_is_in_the_plan(tmp_path: Path):
+    settings = ("samples=12", "unit_size=6", "edits={translate: 1, rotate: 1, per_scene: 6, pairs_per_scene: 15}")
+    plan = planned(tmp_path / "out", *settings)
+    assert (plan.samples, plan.unit_size) == (28, 14)
+    assert plan.config["edits"] == {
+        "translate": 1.0,
+        "rotate": 1.0,
+        "invert": True,
+        "per_scene": 6,
+        "pairs_per_scene": 14,
+    }
+    assert planned(tmp_path / "out", *settings).hash == plan.hash
+    with pytest.raises(BadInput, match=r"unit_size 6 -> 12"):
+        planned(tmp_path / "out", *settings, "unit_size=12")
+
+
+def test_compose_is_another_name_for_two_edits_of_each_scene():
+    old, new = (load_config(None, [text]) for text in ("edits.compose=true", "edits={per_scene: 2, invert: false}"))
+    assert old.model_dump(mode="json")["edits"] == {**new.model_dump(mode="json")["edits"]}
+    assert plan_config(old) == plan_config(new)
+    both = load_config(None, ["edits.per_scene=2"])
+    assert both.edits.invert and both.edits.derived == {"invert": True, "compose": True}
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        (["edits.per_scene=6", "unit_size=64"], ["unit_size must be a multiple of 6", "edits.per_scene", "64"]),
+        (["edits.per_scene=6", "unit_size=6", "samples=20"], ["samples must be a multiple of 6", "20"]),
+        (["edits.per_scene=33"], ["edits.per_scene", "32"]),
+        (["edits={per_scene: 3, pairs_per_scene: 5}"], ["pairs_per_scene must be at least 6", "inverses"]),
+        (["edits={per_scene: 4, compose: true}"], ["compose is another name for per_scene: 2", "4"]),
+        (
+            ["edits={translate: 9, swap: 3, per_scene: 6}", "unit_size=6", "samples=6"],
+            ["a scene has at most one swap", "at most 2 (got 3)"],
+        ),
+        (
+            ["edits={translate: 1, remove: 1, per_scene: 3}", "unit_size=3", "samples=3"],
+            ["each removal needs 2 other edits", "at least 2 (they sum to 1)"],
+        ),
         (["edits={compose: true}", "unit_size=3"], ["unit_size", "3", "even"]),
         (["edits={compose: true, remove: 2, scale: 1}"], ["edits.compose", "remove", "translate, rotate, scale"]),
         (["edits={compose: true}", "source.kind=object3dit"], ["edits.compose", "object3dit"]),
