@@ -80,7 +80,7 @@ class Build:
         sample = Sample("benchmark", "train", {"seed": seed, "edit": edit})
         for attempt in range(attempts):
             found = stage.proposals(self.worker, sample, seed, attempt, ())
-            if not isinstance(found, str):
+            if isinstance(found[0], SceneSpec):
                 return self.worker.materials.located(found[0])
         return None
 

@@ -16,6 +16,7 @@ from ..assets.asset import Asset
 from ..assets.supports import Support
 from .camera import Orbit, eye, frame
 from .footprints import apparent_size, footprint, middle, prism
+from .furnished import overlaps
 from .garden import sample_sky
 from .interior import EnvironmentSpec, Interior, lamp_over
 from .layout import FURNISHED_FIT_SHARE, Scene, layered, touches
@@ -97,6 +98,7 @@ def compose_in_environment(
     file = sorted(environments)[int(rng.integers(len(environments)))]
     interior = environments[file]
     fault = ""
+    best: tuple[Orbit, _Arranged, dict[int, Forecast], tuple[int, ...]] | None = None
     for _ in range(_LAYOUTS):
         near = bool(interior.surfaces) and bool(rng.random() < _ON_SURFACE)
         found = _arranged(rng, interior, assets, near, options)
@@ -114,10 +116,15 @@ def compose_in_environment(
                 continue
             outlook = forecast(kept.objects(), kept.placements, orbit.pose(), resolution) if kept.assets else {}
             fit = _editable(kept, outlook, needs, options, resolution)
-            if len(kept.assets) >= options.objects[0] and len(fit) >= needs.editable:
+            if len(kept.assets) < options.objects[0] or len(fit) < needs.editable:
+                fault = "nothing_to_edit"
+                continue
+            # A view with depth is preferred: something is partly behind something else.
+            depth = overlaps(outlook, kept.placements)
+            if depth:
                 return _scene(rng, file, kept, orbit, outlook, fit, options, resolution)
-            fault = "nothing_to_edit"
-    return fault
+            best = best or (orbit, kept, outlook, fit)
+    return _scene(rng, file, best[1], best[0], *best[2:], options, resolution) if best else fault
 
 
 def _scene(

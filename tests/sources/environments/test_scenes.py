@@ -14,6 +14,7 @@ from spatialdata_builder.sources.assets.carriers import AssetSupports
 from spatialdata_builder.sources.edits.proposals import Rejection, generator, propose
 from spatialdata_builder.sources.environments.survey import survey_environment
 from spatialdata_builder.sources.rendered.facts import support_of
+from spatialdata_builder.sources.scenes.furnished import overlaps
 from spatialdata_builder.sources.scenes.kinds import Furniture, compose_scene
 from spatialdata_builder.sources.scenes.layout import Scene
 from spatialdata_builder.sources.scenes.needs import SceneNeeds
@@ -157,3 +158,9 @@ def test_the_same_seed_gives_the_same_scene():
 def test_room_models_are_needed():
     with pytest.raises(ValueError, match=r"environment needs environments\.root"):
         SceneOptions.model_validate({"kinds": {"environment": 1}})
+
+
+def test_three_of_four_views_have_depth():
+    """Something is partly behind something else that does not carry it."""
+    deep = [overlaps(scene.outlook, scene.placements) for scene in scenes()]
+    assert np.mean(deep) >= 0.75
