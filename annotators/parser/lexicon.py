@@ -202,10 +202,8 @@ FILLERS: Final = _words(
 PICTURES: Final = _words("scene image picture")
 """Fillers that may also name an object."""
 ARTICLE: Final = re.compile(
-    r"^(?:(?:all|both) (?:of )?(?=the |my |your |these |those ))?(?:the|an?|some|another|one more"
-    r"|one(?! (?:closest|nearest|farthest|furthest|next|that|which|on|in|by|with)\b)|this|that|these|those|my|your"
-    r"|our|his|her)"
-    r" (?!of )"
+    r"^(?:(?:all|both) (?:of )?(?=the |my |your |these |those ))?(?:the|an?|some|another|one more|one(?! (?:closest"
+    r"|nearest|farthest|furthest|next|that|which|on|in|by|with)\b)|this|that|these|those|my|your|our|his|her) (?!of )"
 )
 NEW: Final = re.compile(r"^(?:an?|some|another|one more|one|two|three|four|five|six|several) (?!of )")
 NO_NOUN: Final = _words(

@@ -33,13 +33,12 @@ _NO_EDIT: Final = re.compile(
 )
 """Switching a lamp on or off is no rotation. To hide something behind another object may move or remove it."""
 _STATEMENT: Final = re.compile(
-    r"(?:there (?:is|are)|(?:i|we) (?:can )?see) (?:an? |some |the |one )(.+)|no (.+)"
-    r"|((?:the|that|this|my|your|our) (?:[\w-]+ ){1,6}?)(?:is misplaced|fell|rolled|slipped|(?:has|have|had) been|is"
-    r"|are"
-    r"|was|were|sits?|stands?|stood|lies?) (?:currently |now |still |just |always )*"
-    r"(?:left |lying |standing |sitting |placed |hidden |stored |kept |stuck )?((?:on|in|under|underneath|beneath|below"
-    r"|inside|atop) .+)|((?:the|that|this|my) (?:[\w-]+ ){1,6}?)(?:is|are|looks?|seems?|feels?) (?:a bit |a little "
-    r"|way |far |much )?too \w+(?: (?:to|for|from|behind|near) .*)?"
+    r"(?:there (?:is|are)|(?:i|we) (?:can )?see) (?:an? |some |the |one )(.+)|no (.+)|((?:the|that|this|my|your"
+    r"|our) (?:[\w-]+ ){1,6}?)(?:is misplaced|fell|rolled|slipped|(?:has|have|had) been|is|are|was|were|sits?|stands?"
+    r"|stood|lies?) (?:currently |now |still |just |always )*(?:left |lying |standing |sitting |placed |hidden "
+    r"|stored |kept |stuck )?((?:on|in|under|underneath|beneath|below|inside|atop) .+)|((?:the|that|this"
+    r"|my) (?:[\w-]+ ){1,6}?)(?:is|are|looks?|seems?|feels?) (?:a bit |a little |way |far |much )?too \w+(?: (?:to|for"
+    r"|from|behind|near) .*)?"
 )
 """A clause about an object, before a request about `it`."""
 _ABOUT_IT: Final = re.compile(
