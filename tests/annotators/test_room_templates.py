@@ -141,7 +141,9 @@ def test_captions_say_what_stands_on_what():
     said: Counter[str] = Counter()
     for facts in rooms(120):
         for state in ("source", "target"):
-            nouns = [(noun_phrase(facts, one, one.category), one) for one in facts.objects if present(facts, one, state)]
+            nouns = [
+                (noun_phrase(facts, one, one.category), one) for one in facts.objects if present(facts, one, state)
+            ]
             text = caption(facts, state, np.random.default_rng(0))
             assert text.endswith(".") and "  " not in text and " it stand" not in text, text
             for clause in text.removesuffix(".").split("; "):
