@@ -26,7 +26,7 @@ _NO_NAME: Final = re.compile(
     r"|please|now|currently|about|metres|degrees|percent|times|few)\b|\band (?:the|an?|my)\b"
     r"|(?<!\bwith)(?<!\bof)(?<!\bin)(?<!\bon)(?<!\blike)(?<!\bfor) an? |\b(?:room|space) for\b"
 )
-"""Words that no noun phrase has, or none ends with: a name with one of them was read wrongly."""
+"""Words that no noun phrase contains, or that none ends with. A name in which they occur was misread."""
 _PLACE_IN_NAME: Final = re.compile(
     r" (?=(?:on|in|at|over|along|above|around|across) (?:the|an?|its) (?!left\b|right\b))"
 )

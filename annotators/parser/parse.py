@@ -55,7 +55,7 @@ _VIEWERS: Final = re.compile(r"\b(?:orbit|zoom|dolly|circle|viewpoint|around the
 _KEPT_ON: Final = re.compile(
     r"(?:but |and |while )*keep(?:ing)? (?:everything|whatever|all|the [\w -]+?)(?: that is)? (?:on|in) (?:it|top)\b"
 )
-"""What stands on the object stays there, and comes along with it."""
+"""A clause that says that what stands on the object stays on it."""
 _LITTLE: Final = re.compile(r"\b(?:slightly|somewhat|a (?:little|bit|touch|tad))\b(?! (?:left|right) of (?:the )?cent)")
 _FAR: Final = re.compile(r"\b(?:far|way) (?=(?:to the|over|out|away|back)\b)")
 _MUCH: Final = re.compile(r"\b(?:a lot|much) (?=(?:to the|over|away|back|larger|bigger|smaller)\b)")
@@ -127,7 +127,7 @@ def _parse(text: str, names: Sequence[str]) -> Parsed:
 
 
 def _moved(claims: Claims) -> Claims:
-    """A move of the same object that does not say where to."""
+    """The claims of a move of the same object that does not say where it ends."""
     return Claims(edit="translate", object=claims.object, riders=claims.riders, frame=claims.frame)
 
 

@@ -40,8 +40,10 @@ _PRONOUN_LAST: Final = re.compile(r" (?:it|they)$")
 PARTNER: Final = re.compile(r" (?:and|with) (?:the|an?|my|that|this) ")
 """What comes before the second object of a swap."""
 _PARTITIVE: Final = re.compile(r"(?:both|all|[\w-]+ of) ")
+"""Words that take the place of an article."""
 _MUST: Final = re.compile(rf"^{MUST} ")
 _WITH: Final = re.compile(r"(?:it|them|that|this)(?: places?)? (?=(?:with|and) )")
+"""A pronoun before the second object of a swap (`swap it with the lamp`)."""
 _BEFORE_ARTICLE: Final = re.compile(
     r"((?:(?!(?:of|and|with|for|or|without|like|on|in|at|from|nearest|closest)\b)[\w'-]+ ){1,6}?)(?:the|my|your|this"
     r"|these|those) (?=\w)"

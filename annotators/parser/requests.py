@@ -29,7 +29,7 @@ SPELLINGS: Final = {
     "&": "and",
     "upon": "on",
 }
-"""Other spellings of words."""
+"""Other spellings of words, and the words that they stand for."""
 INDIRECT: Final = re.compile(
     r"\b(?:i|you|we|someone|somebody|anyone|anybody|who|what|how|why|would|could|can|may|might|should|shall|must|will"
     r"|ought|does|do|did|sure|certain|see|check|ensure|take care|mind|the (?:[\w-]+ )?one|my|the (?:suggestion|plan"
@@ -42,7 +42,7 @@ INDIRECT: Final = re.compile(
     r"|(?:its|their) (?:overall )?size|is it|be so|no (?:longer any )?(?:need|room|space|place))\b|^\w+ ?,|'(?:s|d"
     r"|re)\b|n't\b|&"
 )
-"""Words of which every row of `REQUESTS` has one: other texts are requests as they stand."""
+"""What every text has to which a row of `REQUESTS` applies. All other texts are requests as they stand."""
 _START: Final = r"(?:^|(?<=[.;!?] ))"
 """Matches at the start of a sentence."""
 REQUESTS: Final[tuple[tuple[str, str], ...]] = (

@@ -1,8 +1,9 @@
-"""Complete what people leave out or add around a request: notes without a verb, keyed lists, missing articles, polite
-openings, corrections.
+"""Complete notes (no verb, keyed lists, no articles), and drop what people add to a request (polite openings,
+corrections).
 
-Invariant: a text becomes a whole sentence with the same meaning, and one that is no note stays as it is. `Lamp: from
-desk to floor` becomes `make the lamp from the desk to the floor`, `could you maybe put ...` becomes `put ...`.
+Invariant: a text becomes a whole sentence with the same meaning. A text that is no note, and to which nothing was
+added, stays as it is. `Lamp: from desk to floor` becomes `make the lamp from the desk to the floor`, and `could you
+maybe put ...` becomes `put ...`.
 """
 
 import re
@@ -38,15 +39,17 @@ _WORD: Final = (
 _NAME: Final = rf"(?:{DETERMINER} )?(?:{_WORD} ){{1,5}}?"
 _DETERMINED: Final = re.compile(rf"{DETERMINER}\b|(?:all|both|some|every|each|one|two|three|four|there|please)\b")
 _GOES: Final = re.compile(r"\d metres|\b(?:left|right|closer|back)$")
+"""What a note says of a move, not of a change of size or of a turn."""
 _NEW: Final = re.compile(r"(?:an?|another|some|one more) ")
+"""What comes before the name of an object to be inserted."""
 _FINITE: Final = re.compile(
     r"\b(?:is|are|was|were|be|been|should|must|shall|will|would|could|can|has|have|it|they|them|i|we|you|goes|go"
     r"|belongs?|stands|sits|lies|rests|stood|sat|lay|fell|needs|need to|wants|ought|gets|had)\b"
 )
-"""Words of a sentence with a verb."""
+"""Words that show that a sentence has a finite verb, so that it is no note."""
 
 _Rewrites = tuple[tuple[str, re.Pattern[str], str], ...]
-"""What a text must contain, a pattern, and its replacement."""
+"""A string that the pattern needs, the pattern, and its replacement."""
 
 
 def _rewrites(*rows: tuple[str, str, str]) -> _Rewrites:

@@ -126,7 +126,7 @@ _COUNTED: Final = re.compile(
     rf"\d|°|\b(?:{_ANY_NUMBER_WORD}|half|halfway|thirds?|quarters?|eighths?|fifths?|turn|revolution|rotation|degree"
     r"|angle|opposite|other way|twice|thrice|double|met(?:re|er))\b|%|-turn"
 )
-"""Words and signs of amounts."""
+"""What every text has to which a row of `_AMOUNTS` applies."""
 
 
 def _compiled(rewrites: _Rewrites) -> tuple[tuple[re.Pattern[str], _Replacement], ...]:
@@ -140,7 +140,7 @@ _STEPS: Final = (
     (_COUNTED, _compiled(_AMOUNTS)),
     (None, _compiled(_ENDS)),
 )
-"""Rewrites in order, each with a pattern without which they change nothing."""
+"""Rewrites in order, each with the pattern that a text must match to be changed by them (None: any text)."""
 
 
 @lru_cache(maxsize=4096)  # names recur in all instructions of a build
