@@ -56,6 +56,14 @@ def _rewrites(*rows: tuple[str, str, str]) -> _Rewrites:
     return tuple((sign, re.compile(pattern), replacement) for sign, pattern, replacement in rows)
 
 
+def _rewritten(text: str, rewrites: _Rewrites) -> str:
+    """Apply rewrites in order."""
+    for sign, pattern, replacement in rewrites:
+        if sign in text:
+            text = pattern.sub(replacement, text)
+    return text
+
+
 _NOTED_PLACE: Final = r"(?: (?:place|position|location|support))? : "
 _SIGNS: Final = _rewrites(
     (">", r" ?<[-=]+> ?", " <> "),
@@ -126,47 +134,6 @@ _POLITE: Final = (
     r"|moment|want|time|enough|my|of|out|there|supposed|where|how|about|what)"
 )
 """A word of a polite opening."""
-_SO_THAT: Final = re.compile(
-    r"^(?:please )?(?:arrange|edit|change|adjust|fix|modify|alter|set|do|make|organi[sz]e|rearrange) (?:it|this|things?"
-    r"|everything|(?:the |this )?(?:image|picture|photo|scene|room))(?: around)? so (?:that )?(?=(?:the|my|an?|this"
-    r"|that) )"
-)
-"""`arrange it so that` before a clause about an object."""
-_LOOKS: Final = re.compile(
-    r"\b(?:(?:show|let|tell) (?:me|us)|(?:let (?:me|us) |i want to )?see)(?: what| how) (?:it|that|this|the (?:room"
-    r"|scene|picture|image)) (?:would |will |might )?looks?(?: like)? with (?=(?:the|my|an?) )"
-)
-"""`show me what it would look like with` before a name."""
-_STATED: Final = re.compile(
-    r"\b((?:is|are|was|were|has been|have been|had been|stands?|lies?|sits?) [^;.,]{1,60}?) (?:and|but)(?: now)? "
-    r"(?=(?:should|must|needs?|has to|have to|ought to|belongs?|is to|are to|goes|wants?) )"
-)
-"""`the can was left under the table and needs to be ...` is a statement and a request about it."""
-_FRONTED: Final = re.compile(
-    rf"^(?:please )?((?:in|on|under|underneath|beneath|inside|onto|from|next to|beside|behind) (?:the|my) (?:{_WORD} )"
-    r"{1,4}?(?:on the (?:[\w-]+ ){1,3}?)?)(?:, )?((?:(?:i|we) (?:want|need|would like)|there (?:is|are|should|must"
-    r"|could)) .+)$"
-)
-"""`on the desk , i want the mug`: the place comes first."""
-_IT_SHOULD: Final = re.compile(
-    r" ,(?: and| but| so)? (?=(?:it|they) (?:should|must|needs?|has to|have to|belongs?|goes?|is to|are to|ought) )"
-)
-"""The comma before a second clause about `it`."""
-_WHERE: Final = re.compile(
-    r"^((?:in|on|under|underneath|beneath|inside|next to|beside|behind) (?:the|my) [\w -]{1,30}?) is where ((?:the|my"
-    r"|that) [\w -]{1,30}?) (?:(?:should|must|needs? to|has to|ought to) (?:go|stand|lie|be|sit)|belongs?|goes|go)$"
-)
-"""`on the desk is where the mug should go`."""
-_FOLLOWS: Final = re.compile(
-    r"(?: ,| ;)?(?: and| while)? ((?:the|everything|whatever|all)(?: [\w-]+){0,4}? (?:on|in|under)(?: top of)? (?:it"
-    r"|them)) (?:should |will |must |also )*(?:moves?|turns?|comes?|goes|go|rotates?|stays?|follows?"
-    r"|travels?)(?: (?:along|with it|too|as well|together|in place|put|there|on it))*(?=$| [,.;])"
-)
-"""`and the lamp on it moves along`."""
-_BROUGHT: Final = re.compile(
-    rf"^((?:onto|on|into|in|under|behind|off) (?:the|my) (?:{_WORD} ){{1,4}}?)with ((?:the|my) [\w -]+)$"
-)
-"""`onto the tray with the glasses`."""
 _NO_EDITS: Final = (
     "lean|hang|hide|paint|open|close|shut|fill|empty|clean|wash|light|draw|break|tie|tape|glue|nail|fix|fold|cover|wrap"
     "|colou?r|sharpen|blur|hug|hit|kick|lock|plug|pour|spill|cook|iron|switch|turn"
@@ -178,28 +145,88 @@ _ABSENT: Final = re.compile(rf"no (?:more )?(?={_NAME}{_PLACE})")
 """`no vase on the shelf`."""
 _UNWANTED: Final = re.compile(r"i see (.+?) (?:anymore|any longer|any more)")
 """`i do not want the vase anymore`, as `requests` rewrites it."""
-_HEADING: Final = re.compile(
-    rf"^(?:(?!{DETERMINER}\b)[a-z'-]+ ){{1,4}}: (?=(?:the|my|all) [^:;.]* (?:should|must|go|goes|needs?|is|are|has"
-    rf"|have) )"
-)
-"""`let us tidy up :`."""
-_FOR_THE_OTHER: Final = re.compile(r"^((?:please )?(?:swap|exchange|trade|switch) .+) for (?=the )")
-"""`swap the mug for the lamp`."""
 _AROUND: Final = re.compile(r"(?: ,)? (?:please|thanks|asap|now)(?: ,)?$|^(?:please|just|and|then|need|want) ")
 """Words around a note that add nothing."""
-_SENTENCE: Final = re.compile(r" ?([;!?]|(?<!\d)\.(?!\d)) ?")
-
-
-_CLAUSES: Final[_Rewrites] = (
-    (" : ", _HEADING, ""),
-    (" for the ", _FOR_THE_OTHER, r"\1 and "),
-    ("look", _LOOKS, "have "),
-    (" it", _FOLLOWS, r" with \1"),
-    ("whatever is on it", re.compile("whatever is on it"), "everything on it"),
-    (" ,", _IT_SHOULD, " ; "),
-    (" ", _STATED, r"\1 ; it "),
+_SENTENCE_END: Final = re.compile(r" ?([;!?]|(?<!\d)\.(?!\d)) ?")
+_CLAUSES: Final = _rewrites(
+    # `let us tidy up :`.
+    (
+        " : ",
+        rf"^(?:(?!{DETERMINER}\b)[a-z'-]+ ){{1,4}}: (?=(?:the|my|all) [^:;.]* (?:should|must|go|goes|needs?|is|are|has"
+        rf"|have) )",
+        "",
+    ),
+    # `swap the mug for the lamp`.
+    (
+        " for the ",
+        r"^((?:please )?(?:swap|exchange|trade|switch) .+) for (?=the )",
+        r"\1 and ",
+    ),
+    # `show me what it would look like with` before a name.
+    (
+        "look",
+        r"\b(?:(?:show|let|tell) (?:me|us)|(?:let (?:me|us) |i want to )?see)(?: what| how) (?:it|that|this|the (?:room"
+        r"|scene|picture|image)) (?:would |will |might )?looks?(?: like)? with (?=(?:the|my|an?) )",
+        "have ",
+    ),
+    # `and the lamp on it moves along`.
+    (
+        " it",
+        r"(?: ,| ;)?(?: and| while)? ((?:the|everything|whatever|all)(?: [\w-]+){0,4}? (?:on|in"
+        r"|under)(?: top of)? (?:it|them)) (?:should |will |must |also )*(?:moves?|turns?|comes?|goes|go|rotates?"
+        r"|stays?|follows?|travels?)(?: (?:along|with it|too|as well|together|in place|put|there|on it))*(?=$| [,.;])",
+        r" with \1",
+    ),
+    ("whatever is on it", "whatever is on it", "everything on it"),
+    # The comma before a second clause about `it`.
+    (
+        " ,",
+        r" ,(?: and| but| so)? (?=(?:it|they) (?:should|must|needs?|has to|have to|belongs?|goes?|is to|are to"
+        r"|ought) )",
+        " ; ",
+    ),
+    # `the can was left under the table and needs to be ...` is a statement and a request about it.
+    (
+        " ",
+        r"\b((?:is|are|was|were|has been|have been|had been|stands?|lies?|sits?) [^;.,]{1,60}?) (?:and|but)(?: now)? "
+        r"(?=(?:should|must|needs?|has to|have to|ought to|belongs?|is to|are to|goes|wants?) )",
+        r"\1 ; it ",
+    ),
 )
-"""Rewrites of clauses, in order."""
+"""Rewrites of the whole text, in order."""
+_REORDERED: Final = _rewrites(
+    # `arrange it so that` before a clause about an object.
+    (
+        " so ",
+        r"^(?:please )?(?:arrange|edit|change|adjust|fix|modify|alter|set|do|make|organi[sz]e|rearrange) (?:it|this"
+        r"|things?|everything|(?:the |this )?(?:image|picture|photo|scene|room))(?: around)? so (?:that )?(?=(?:the|my"
+        r"|an?|this|that) )",
+        "",
+    ),
+    # `on the desk , i want the mug`: the place comes first.
+    (
+        "",
+        r"^(?:please )?((?:in|on|under|underneath|beneath|inside|onto|from|next to|beside|behind) (?:the"
+        rf"|my) (?:{_WORD} ){{1,4}}?(?:on the (?:[\w-]+ ){{1,3}}?)?)(?:, )?((?:(?:i|we) (?:want|need|would like)"
+        r"|there (?:is|are|should|must|could)) .+)$",
+        r"\2 \1",
+    ),
+    # `onto the tray with the glasses`.
+    (
+        " with ",
+        rf"^((?:onto|on|into|in|under|behind|off) (?:the|my) (?:{_WORD} ){{1,4}}?)with ((?:the|my) [\w -]+)$",
+        r"put \2 \1",
+    ),
+    # `on the desk is where the mug should go`.
+    (
+        " is where ",
+        r"^((?:in|on|under|underneath|beneath|inside|next to|beside|behind) (?:the|my) [\w -]{1,30}?) is where ((?:the"
+        r"|my|that) [\w -]{1,30}?) (?:(?:should|must|needs? to|has to|ought to) (?:go|stand|lie|be|sit)|belongs?|goes"
+        r"|go)$",
+        r"\2 should be \1",
+    ),
+)
+"""Rewrites of single sentences, in order."""
 
 
 class _Patterns(NamedTuple):
@@ -253,15 +280,11 @@ def complete(text: str, verbs: str) -> str:
         verbs: regular expression of the verbs that may open an instruction.
     """
     patterns = _patterns(verbs)
-    for sign, pattern, replacement in _SIGNS:
-        if sign in text:
-            text = pattern.sub(replacement, text)
+    text = _rewritten(text, _SIGNS)
     text = patterns.asks.sub("", _INTERJECTION.sub("", _CORRECTION.sub("", text)))
     text = patterns.wish.sub("i want", text)
-    for sign, pattern, replacement in _CLAUSES:
-        if sign in text:
-            text = pattern.sub(replacement, text)
-    parts = _SENTENCE.split(text)
+    text = _rewritten(text, _CLAUSES)
+    parts = _SENTENCE_END.split(text)
     alone = len([part for part in parts[::2] if part]) == 1
     parts[::2] = [_sentence(part, patterns, alone) for part in parts[::2]]
     return re.sub(r" +([;!?.])", r" \1", " ".join(parts)).strip()
@@ -273,8 +296,7 @@ def _sentence(text: str, patterns: _Patterns, alone: bool) -> str:
     Args:
         alone: whether the text has no other sentence. Only then is it read as a note.
     """
-    text = _FRONTED.sub(r"\2 \1", _SO_THAT.sub("", text))
-    text = _WHERE.sub(r"\2 should be \1", _BROUGHT.sub(r"put \2 \1", text))
+    text = _rewritten(text, _REORDERED)
     if not _ANY_DETERMINER.search(text) and patterns.opens.match(text):
         noted = _noted(text)
         noted = _SECOND.sub(r"\1 the ", noted) if _EXCHANGES.match(text) else noted
