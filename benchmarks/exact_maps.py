@@ -133,6 +133,9 @@ def main(kinds: str, count: int, first: int, side: int, samples: int, assets: st
                     changed = find_changed(source, target, spec.moved)
                     differing += int((changed.target_rgb[~changed.mask] != source.rgb[~changed.mask]).sum())
                     held.update(contents(spec))
+                if not rows:
+                    click.echo(f"{kind}: no valid proposal")
+                    continue
                 table = {key: np.array([row[key] for row in rows]) for key in rows[0]}
                 worst = {key: of.max() if key in ("depth mm", "normal deg") else of.min() for key, of in table.items()}
                 line = ", ".join(f"{key} {np.median(of):.4g} (worst {worst[key]:.4g})" for key, of in table.items())

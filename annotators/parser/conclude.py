@@ -15,8 +15,8 @@ from .places import resolve
 from .reading import PARTNER, Reading
 
 _UNKNOWN_VERB: Final = re.compile(r"(?!the |an? |\w+ of )\w+(?: \w+)? (?:the|an?|its|their) ")
-
 _CAMERA: Final = re.compile(r"(?:camera|viewpoint)(?:'s)?(?: (?:angle|position|view(?:point)?|height|pose)| [^a-z]*)*")
+"""Names of the camera that takes the picture; `camera bag` is an object."""
 _NO_NAME: Final = re.compile(
     r"\b(?:should|must|shall|would|could|will|is|are|was|were|be|been|has|have|had|do|does|did|it|they|them|i|you|we"
     r"|me|us|he|she|when|why|how|if|because|since|although|while|though|so|than|then|there|here|not|no|only|just|also"

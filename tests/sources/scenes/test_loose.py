@@ -36,7 +36,7 @@ from spatialdata_builder.sources.scenes.spec import (
 )
 from spatialdata_builder.sources.scenes.standing import carrying, renumbered, riders
 from spatialdata_builder.sources.scenes.template import Template, Templates, builtin_templates
-from tests.sources.furniture import furniture, mesh_of, with_physics
+from tests.sources.furniture import furniture, mesh_of, solid, with_physics
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("mujoco", reason="MuJoCo (extra `physics`) is not installed")
@@ -224,10 +224,6 @@ def digest() -> str:
 def box(size, x: float, z: float) -> Body:
     mesh = trimesh.creation.box(size)
     return Body(solid(mesh), trimesh.transformations.translation_matrix((x, 0.0, z)))
-
-
-def solid(mesh: trimesh.Trimesh) -> Mesh:
-    return Mesh(np.array(mesh.vertices), np.array(mesh.faces))
 
 
 def test_what_falls_off_is_left_out():
