@@ -50,7 +50,7 @@ def _frames() -> list[Marker]:
 
 
 def _turns() -> list[Marker]:
-    above = r"above|the top(?! (?:of|shel))|overhead|a bird's[- ]eye view"
+    above = r"above|the top(?! (?:of|shel|level))|overhead|a bird's[- ]eye view"
     side = r"(front|rear|back)(?: (left|right))?(?: side)?|(left|right)(?:-hand)? (?:side|profile)"
     seen = r"(?:(?:as|when|if) )?(?:seen|viewed|looking down|looked at)"
     shown = r"show|reveal|expose|display|see|look(?:ing)? at|view|present"

@@ -21,7 +21,8 @@ def supports() -> list[Marker]:
     carrier = (
         r"(?:(?!(?:behind|beside|between|near|next|in|on|at|under|from|of|to|into|onto|and|with|by|that|which|front"
         r"|back|rear|side(?! table)|space|spot|place|area)\b|(?:left|right) (?:side|of"
-        rf"|hand)\b)[\w-]+ ){{0,4}}?(?:\w+_)?(?:{SURFACE}|{CONTAINER})s?\b(?!'s (?:own )?(?:left|right))"
+        r"|hand)\b)[\w-]+ ){0,4}?(?:level of (?:the|an?) (?:[\w-]+ ){0,4}?)?"
+        rf"(?:\w+_)?(?:{SURFACE}|{CONTAINER})s?\b(?!'s (?:own )?(?:left|right))"
     )
     way = r"(?:(?:back|down|up|over|out|away|flat|upright|right|directly|straight) )*"
     carried = r"(?:on top of|on|inside|in|upon|atop|under)(?: and (?:on|in|under))* (?:it|them)(?: (?:too|as well))?"
