@@ -4,8 +4,8 @@ Each function returns by how much a definition is missed: the largest ratio of a
 `HOLDS` the relation holds and may be said, above `FAILS` it is false, and in between nothing is said or judged. The
 definitions and limits are in docs/scenes.md (Relations).
 
-Outlines are the corners (4, 2), in order, of an object's bounding box seen from above, world meters; of a tilted object
-those of the smallest rectangle around its box.
+Outlines are the corners (4, 2), counterclockwise, of an object's bounding box seen from above, world meters; of a
+tilted object, of the smallest rectangle around its box.
 """
 
 from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ CORNER: Final = 0.3
 
 
 def outline(pose: F64, size: F64) -> F64:
-    """The outline of an object with this pose (4, 4) and size (3,)."""
+    """The outline of an object with this pose (world_from_object, 4x4) and size (3,), meters."""
     if is_tilted(pose):
         return _rectangle(transform(pose, box_corners(size.tolist()))[:, :2], pose[:2, :3].T)
     w, d = float(size[0]) / 2, float(size[1]) / 2
@@ -45,7 +45,7 @@ def outline(pose: F64, size: F64) -> F64:
 
 
 def is_tilted(pose: F64) -> bool:
-    """Whether an object does not stand upright."""
+    """Whether an object with this pose (4x4) does not stand upright."""
     return bool(np.abs(pose[2, :2]).max() > 1e-9)
 
 

@@ -43,7 +43,7 @@ def riders(facts: PairFacts, id: int, state: StateName) -> list[int]:
 
 
 def carried_along(facts: PairFacts) -> list[int]:
-    """Ids of what stands on, in or under the edited objects in the source, without these objects themselves."""
+    """Ids of what stands on, in or under the edited objects in the source, without the edited objects."""
     edited = facts.edit.edited
     return list(dict.fromkeys(id for one in edited for id in riders(facts, one, "source") if id not in edited))
 
@@ -68,14 +68,15 @@ def is_vague(support: SupportRef) -> bool:
 
 
 def _noun(support: SupportRef, name: str) -> str:
-    """`the desk`, `the top shelf of the bookcase`, `the shelf of the table`."""
+    """`the desk`, `the top shelf of the bookcase`, `the top level of the shelf`, `the shelf of the table`."""
     if support.kind != "shelf":
         return name
+    part = "level" if name.split()[-1] in ("shelf", "shelves") else "shelf"
     if is_vague(support):
-        return f"a shelf of {name}"
+        return f"a {part} of {name}"
     if support.shelves == 1 and name.split()[-1] in _SHELVES:
         return name
-    return f"the {shelf_word(support)} shelf of {name}".replace("  ", " ")
+    return f"the {shelf_word(support)} {part} of {name}".replace("  ", " ")
 
 
 def _is_plain(noun: str) -> bool:

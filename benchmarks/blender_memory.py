@@ -1,8 +1,8 @@
-"""Memory of a Blender process that loads and renders scene after scene, each of them another one.
+"""Memory of a Blender process that loads and renders one scene after another.
 
     python benchmarks/blender_memory.py [--kinds room] [--count 100] [--assets FOLDER]
 
-Prints the resident memory after some scenes, and relative to that after the tenth, before which it grows because
+Prints the resident memory after some of the scenes, also relative to that after the tenth. Until then it grows because
 models, shaders and kernels are loaded for the first time.
 """
 

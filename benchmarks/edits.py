@@ -101,7 +101,7 @@ def main(kinds: str, edits: str, count: int, first: int, assets: str, plan: str)
                         relations.update(reached(found))
                 share = 1 - faults.total() / count
                 click.echo(f"{kind} {edit}: {share:.0%} valid, {spent / count * 1e3:.0f} ms")
-                for name, counts in (("  brings about", relations), ("  refused", faults)):
+                for name, counts in (("  brings about", relations), ("  rejected", faults)):
                     if counts:
                         click.echo(f"{name}: {', '.join(f'{one} {number}' for one, number in counts.most_common())}")
 

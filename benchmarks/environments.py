@@ -1,18 +1,16 @@
-"""Scenes in room models of a folder: what the survey finds, contact on the triangles of the rooms, and a sheet.
+"""Scenes in room models of a folder: what the survey finds, contact on the triangles of the rooms, and a contact sheet.
 
     python benchmarks/environments.py FOLDER [SHEET.png] [--scenes 2] [--side 384] [--samples 16] [--columns 6]
         [--seconds 200]
 
 Prints for each model CPU seconds, area of the free floor and number of surfaces, or why it is left out. Then, for
-`--scenes` seeded scenes of procedural objects in each model: whether the first proposal is one, the gap between each
-object and the triangles below its base (the smallest one of the base), and how many objects a triangle of the room
+`--scenes` seeded scenes of procedural objects in each model: whether the first proposal is a scene, the smallest
+vertical gap between the base of each object and the triangles below it, and how many objects a triangle of the room
 cuts. The last two are measured on the triangles, independently of the height map by which objects are placed. With a
 SHEET, the sources are rendered until `--seconds` are over.
 """
 
-import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +18,8 @@ import click
 import cv2
 import numpy as np
 import shapely
+from scenes import write_sheet
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from spatialdata_builder.shards.geometry import F64
 from spatialdata_builder.sources.assets.carriers import AssetSupports
 from spatialdata_builder.sources.assets.glb import GlbError
@@ -53,6 +51,7 @@ def triangles_of(file: Path, interior: Interior) -> F64:
 
 
 def cross(a: F64, b: F64) -> F64:
+    """The cross products (n,) of vectors (n, 2)."""
     return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
 
 
@@ -114,15 +113,10 @@ def measure(spec: SceneSpec, triangles: F64, models: MadeModels) -> tuple[list[f
 
 
 def label(picture: np.ndarray, text: str) -> np.ndarray:
+    """Draw a text at the top of a picture (H, W, 3)."""
     cv2.putText(picture, text, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 2, cv2.LINE_AA)
     cv2.putText(picture, text, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
     return picture
-
-
-def write_sheet(pictures: Sequence[np.ndarray], columns: int, path: Path) -> None:
-    filled = [*pictures, *[np.zeros_like(pictures[0])] * (-len(pictures) % columns)]
-    lines = [np.hstack(filled[i : i + columns]) for i in range(0, len(filled), columns)]
-    cv2.imwrite(str(path), np.vstack(lines)[..., ::-1])
 
 
 @click.command(help=__doc__)
@@ -185,7 +179,7 @@ def main(
                 if sheet and time.monotonic() - began < seconds:
                     shown = replace(spec, environment=replace(spec.environment, file=str(found.path)))
                     renderer.open(shown, {item.id: located(models.path, item.asset) for item in spec.objects})
-                    picture = renderer.render(spec.source).rgb.copy()
+                    picture = renderer.render(spec.source).rgb[..., ::-1].copy()
                     pictures.append(label(picture, f"{found.name.removesuffix('.glb')} {seed}"))
                     write_sheet(pictures, columns, sheet)
             click.echo(

@@ -2,12 +2,12 @@
 
     python benchmarks/exact_maps.py [--kinds room,tabletop,garden] [--count 4] [--side 256] [--assets FOLDER]
 
-The first valid proposals of each kind with an object translated, source and target. Depth and normals: median errors of
-the pixels away from edges. IoU of each object that covers at least 200 pixels and that the ray caster knows: it has no
-textures, so no object with see-through materials, and not whether Blender shows a back face of a single-sided material,
-so no object whose mask depends on these. Equal outside: pixels outside `changed` in which source and target differ by
-any bit; there must be none. `contents`: what the scenes have in common with difficult ones: stacks, shelves, things in
-containers and under tables, and things that physics has let come to rest.
+Of each seed and kind, source and target of the first valid proposal of a translation. Depth and normals: median errors
+of the pixels away from edges. IoU: of each object that covers at least 200 pixels, except for two cases that the ray
+caster cannot decide: objects with see-through materials, because it has no textures, and objects whose mask depends on
+the backs of single-sided materials. `not equal outside`: values of pixels outside `changed` that differ between source
+and target; there must be none. `contents`: how often the scenes have stacks, shelves, things in containers and under
+tables, and things that physics let come to rest.
 """
 
 import tempfile
@@ -133,6 +133,9 @@ def main(kinds: str, count: int, first: int, side: int, samples: int, assets: st
                     changed = find_changed(source, target, spec.moved)
                     differing += int((changed.target_rgb[~changed.mask] != source.rgb[~changed.mask]).sum())
                     held.update(contents(spec))
+                if not rows:
+                    click.echo(f"{kind}: no valid proposal")
+                    continue
                 table = {key: np.array([row[key] for row in rows]) for key in rows[0]}
                 worst = {key: of.max() if key in ("depth mm", "normal deg") else of.min() for key, of in table.items()}
                 line = ", ".join(f"{key} {np.median(of):.4g} (worst {worst[key]:.4g})" for key, of in table.items())

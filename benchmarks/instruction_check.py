@@ -16,7 +16,6 @@ For color words, each object has the pixels of its color, or of any other if its
 
 import argparse
 import json
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -24,9 +23,8 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+from planned import Build, settings_of
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.edits import planned
 from spatialdata_builder.annotators.captions import caption
 from spatialdata_builder.annotators.case import Case, noun_phrase
 from spatialdata_builder.annotators.phrases import bare
@@ -36,12 +34,9 @@ from spatialdata_builder.annotators.verdict.check import Verdict, check_text
 from spatialdata_builder.annotators.verdict.colors import caption_clause
 from spatialdata_builder.shards.colors import PALETTE, Floats, to_oklab
 from spatialdata_builder.shards.schema import EDIT_KINDS, PairFacts
-from spatialdata_builder.sources.assets.table import AssetTable
 from spatialdata_builder.sources.edits.proposals import propose
-from spatialdata_builder.sources.scenes.kinds import Furniture
 from spatialdata_builder.sources.scenes.naming import name_objects
-from spatialdata_builder.sources.scenes.spec import SceneKind, SceneOptions, SceneSpec
-from spatialdata_builder.sources.scenes.template import builtin_templates
+from spatialdata_builder.sources.scenes.spec import SceneKind, SceneSpec
 from tests.annotators.oracle import false_caption
 from tests.annotators.parser.labeled import Group, accuracy, labeled, undetected_mistakes
 from tests.annotators.planted import planted, reworded, twins
@@ -76,10 +71,10 @@ def main() -> None:
 def print_sampled(kinds: Iterable[SceneKind], count: int, first: int, folder: str, show: int) -> None:
     """Templates' texts and captions of proposed scenes that the check contradicts or that are false by the poses."""
     with tempfile.TemporaryDirectory() as scratch:
-        table = planned(folder, Path(scratch))
+        build = Build.planned([*settings_of(folder), "scene.physics=off"], Path(scratch))
     for kind in kinds:
         found = Counter[str]()
-        for case in _sampled(kind, table, count, first):
+        for case in _sampled(kind, build, count, first):
             found["scenes"] += 1
             wrong: list[tuple[str, str, str]] = []
             texts = instructions(case, 6, np.random.default_rng(0))
@@ -107,13 +102,13 @@ def print_sampled(kinds: Iterable[SceneKind], count: int, first: int, folder: st
         print(f"{kind}: {_json(found)}")
 
 
-def _sampled(kind: SceneKind, table: AssetTable, count: int, seed: int) -> Iterator[Case]:
+def _sampled(kind: SceneKind, build: Build, count: int, seed: int) -> Iterator[Case]:
     """Proposed edits of all kinds in scenes of one kind."""
-    options = SceneOptions(kinds={kind: 1})
+    options = build.options(kind)
     while count:
-        pieces = table.of_categories("train", seed, 0, builtin_templates().categories)
+        candidates, furniture = build.candidates(seed)
         edit = EDIT_KINDS[seed % len(EDIT_KINDS)]
-        spec = propose([], edit, options, (ROOM_SIDE, ROOM_SIDE), seed, 0, Furniture(pieces, table.supports_of))
+        spec = propose(candidates, edit, options, (ROOM_SIDE, ROOM_SIDE), seed, 0, furniture)
         seed += 1
         if not isinstance(spec, SceneSpec) or isinstance(names := name_objects(spec), str):
             continue

@@ -2,9 +2,9 @@
 
     python benchmarks/materials.py [--surfaces FOLDER] [--hdris FOLDER] [--kinds room,garden] [--count 4] [--side 192]
 
-The same seeds with procedural surfaces and Blender's HDRIs, then with texture sets on all surfaces for which there is
-one, then also with HDRIs of the user only. Builds take turns, so that other load affects all alike. Default: painted
-sets of 2048 pixels, and one painted sky.
+The same seeds with procedural surfaces and Blender's HDRIs, with texture sets on all surfaces for which there is one,
+and with these sets and HDRIs of the user only. Builds take turns, so that other load affects all alike. Default:
+painted sets of 2048 pixels, and one painted sky.
 """
 
 import tempfile

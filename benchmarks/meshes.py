@@ -1,4 +1,4 @@
-"""The triangles of a scene, measured by rays: what cuts into what, and how far things are above what carries them."""
+"""The triangles of a scene, and what cuts into what, by rays."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ class Solid:
 
     @cached_property
     def edges(self) -> F64:
-        """(E, 2, 3)"""
+        """Ends of its edges (E, 2, 3)."""
         return self.vertices[self.mesh.edges_unique]
 
     @cached_property
@@ -45,7 +45,7 @@ class Solid:
 
     @cached_property
     def bounds(self) -> F64:
-        """(2, 3)"""
+        """Its lowest and highest corner (2, 3)."""
         used = self.vertices[np.unique(self.faces)]
         return np.array([used.min(axis=0), used.max(axis=0)])
 

@@ -1,12 +1,12 @@
-"""Cost of targets of which only the changed part is rendered, relative to full renders, and how much they differ.
+"""Partial renders of targets: their cost relative to full renders, and how much they differ from them.
 
     python benchmarks/partial.py [--kinds open,room,tabletop,garden] [--edits translate,rotate,...] [--count 3]
         [--side 512] [--samples 32] [--assets FOLDER]
 
-For the first valid proposal of each seed, kind of scene and kind of edit: CPU seconds of the pair with a partial
-target, relative to one plain render (of the target as a whole); region: share of the image that was rendered again;
-difference of the stored targets, in levels of 255: largest, and share of pixels above 2. Models are procedural or those
-of a folder in Objaverse's layout.
+For the first valid proposal of each seed, kind of scene and kind of edit: CPU seconds of the pair and of its partial
+target, relative to a full render of the target; region: share of the image that was rendered again; difference of the
+stored targets in levels of 255: largest, and share of pixels above 2. Models are procedural or those of a folder in
+Objaverse's layout.
 """
 
 import tempfile
@@ -22,7 +22,7 @@ from spatialdata_builder.sources.scenes.spec import SceneSpec
 
 
 def measure(build: Build, spec: SceneSpec) -> dict[str, float]:
-    """What one pair costs, and what is lost."""
+    """Cost of one pair, and the difference from a full render."""
     renderer = build.worker.renderer
     spent = [renderer.cpu_s]
 

@@ -2,11 +2,11 @@
 
     python benchmarks/physics.py [--kinds room,tabletop,garden] [--count 60] [--assets FOLDER]
 
-Composes scenes with and without physics. CPU seconds of a scene: composing it, and settling its groups of things
-(MuJoCo, and reading the contacts on the triangles), of the scenes that have any. Gaps are measured by rays between the
-triangles, never by what the scene stores: of a thing that touches its surface, the least vertical distance to the
-surface, floor or ground; of two things that hold each other, the least distance between them. The baseline is the
-vertical gap of things that stand upright on surfaces, which needs no physics. A gap below zero is a cut.
+Composes scenes with and without physics. CPU seconds of a scene: to compose it, and, if it has groups of loose things,
+to settle them (simulation, and contacts on the triangles). Gaps are measured by rays between the triangles, not read
+from the scene: of a thing that touches its surface, the least vertical distance to the surface, floor or ground; of two
+things that hold each other, the least distance between them. The baseline is the vertical gap of things that stand
+upright on surfaces, which needs no physics. A gap below zero is a cut.
 """
 
 import tempfile
@@ -31,7 +31,7 @@ from spatialdata_builder.sources.scenes.spec import SceneKind
 _LIFT_M = 0.01
 """Rays start so far above a point, so that they meet a surface that the point is below."""
 _STEP_M = 0.004
-"""Distance of the points of a thing."""
+"""Largest distance between the points of a thing."""
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""Scenes as a build makes them, for benchmarks: a plan in a folder, and a worker of its pair stage."""
+"""Scenes as a build makes them, for the other benchmarks: a plan in a folder, and a worker of its pair stage."""
 
 import sys
 from collections.abc import Sequence

@@ -77,7 +77,7 @@ def read_rows(path: Path, columns: Sequence[str], meaning: str) -> Iterator[CsvR
 
 
 def separator_of(text: str) -> str:
-    """What separates the cells of a table, judged by its headers: tabs, semicolons or commas."""
+    """What separates the cells of a table, as its first line shows: a tab, a semicolon or a comma."""
     header = text.partition("\n")[0]
     return next((one for one in ("\t", ";") if one in header), ",")
 

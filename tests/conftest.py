@@ -40,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, meaning in {**NEEDS, "slow": "takes seconds even without these"}.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
     if hasattr(config, "workerinput"):
-        # Processes share the cores, and threads of torch and BLAS that wait for others keep a core busy.
+        # Processes share the cores, and a thread of torch or BLAS that waits for others keeps its core busy.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 

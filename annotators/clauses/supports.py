@@ -41,7 +41,7 @@ def support_clauses(claims: Claims, case: Case, state: StateName) -> Iterator[Cl
 
 
 def place_clauses(claims: Claims, case: Case, state: StateName, thing: SceneObject) -> Iterator[Clause]:
-    """Judge the claimed supports of one edited object, if any."""
+    """Judge the claimed supports of one edited object, if any; arguments as in `support_clauses`."""
     if claims.support != "none":
         said = claims.support, claims.support_object, claims.shelf
         yield from _clauses(claims, case, thing, "support", *said, state)

@@ -80,7 +80,7 @@ class Swap(Kind):
             return  # the relation tells which object is meant
         named = [one for one in case.edited_objects if object_clause(case, claims.object, one).outcome == "agrees"]
         others = [one for one in case.edited_objects if one not in named]
-        # Which of two objects of the same name comes first is told by its place.
+        # If the name fits both objects, their places show which one is meant.
         places = [list(place_clauses(claims, case, "target", one)) for one in named or case.edited_objects]
         yield from min(places, key=lambda clauses: [_RANK[clause.outcome] for clause in clauses])
         for text in claims.references:

@@ -15,20 +15,18 @@ from .places import resolve
 from .reading import PARTNER, Reading
 
 _UNKNOWN_VERB: Final = re.compile(r"(?!the |an? |\w+ of )\w+(?: \w+)? (?:the|an?|its|their) ")
-
 _CAMERA: Final = re.compile(r"(?:camera|viewpoint)(?:'s)?(?: (?:angle|position|view(?:point)?|height|pose)| [^a-z]*)*")
+"""Names of the camera that takes the picture; `camera bag` is an object."""
 _NO_NAME: Final = re.compile(
-    r"\b(?:should|must|shall|would|could|will|is|are|was|were|be|been|has|have|had|do|does|did|it|they|them|i|you|we|me"
-    r"|us|he|she|when|why|how|if|because|since|although|while|though|so|than|then|there|here|not|no|only|just|also"
-    r"|too|very"
-    r"|please|now|currently|still|about|around|metres|degrees|percent|times|(?<!-)\d+(?:\.\d+)?(?!-)|gigantic|huge"
-    r"|enormous|bigger|larger|smaller|taller)$|\b(?:and|or|but|to|needs?|wants|goes|takes|looks?)$"
-    r"|\b(?:should|must|would|could|is|are|was|were|been|has|have|it|they|i|you|we|if|because|so|than|then|there|not"
-    r"|no|only"
-    r"|also|please|now|currently|about|metres|degrees|percent|times|few)\b|\band (?:the|an?|my)\b"
+    r"\b(?:should|must|shall|would|could|will|is|are|was|were|be|been|has|have|had|do|does|did|it|they|them|i|you|we"
+    r"|me|us|he|she|when|why|how|if|because|since|although|while|though|so|than|then|there|here|not|no|only|just|also"
+    r"|too|very|please|now|currently|still|about|around|metres|degrees|percent|times|(?<!-)\d+(?:\.\d+)?(?!-)|gigantic"
+    r"|huge|enormous|bigger|larger|smaller|taller)$|\b(?:and|or|but|to|needs?|wants|goes|takes|looks?)$|\b(?:should"
+    r"|must|would|could|is|are|was|were|been|has|have|it|they|i|you|we|if|because|so|than|then|there|not|no|only|also"
+    r"|please|now|currently|about|metres|degrees|percent|times|few)\b|\band (?:the|an?|my)\b"
     r"|(?<!\bwith)(?<!\bof)(?<!\bin)(?<!\bon)(?<!\blike)(?<!\bfor) an? |\b(?:room|space) for\b"
 )
-"""Words that no noun phrase has, or none ends with: a name with one of them was read wrongly."""
+"""Words that no noun phrase contains, or that none ends with. A name in which they occur was misread."""
 _PLACE_IN_NAME: Final = re.compile(
     r" (?=(?:on|in|at|over|along|above|around|across) (?:the|an?|its) (?!left\b|right\b))"
 )

@@ -50,7 +50,7 @@ def _frames() -> list[Marker]:
 
 
 def _turns() -> list[Marker]:
-    above = r"above|the top(?! (?:of|shel))|overhead|a bird's[- ]eye view"
+    above = r"above|the top(?! (?:of|shel|level))|overhead|a bird's[- ]eye view"
     side = r"(front|rear|back)(?: (left|right))?(?: side)?|(left|right)(?:-hand)? (?:side|profile)"
     seen = r"(?:(?:as|when|if) )?(?:seen|viewed|looking down|looked at)"
     shown = r"show|reveal|expose|display|see|look(?:ing)? at|view|present"
@@ -202,10 +202,8 @@ FILLERS: Final = _words(
 PICTURES: Final = _words("scene image picture")
 """Fillers that may also name an object."""
 ARTICLE: Final = re.compile(
-    r"^(?:(?:all|both) (?:of )?(?=the |my |your |these |those ))?(?:the|an?|some|another|one more"
-    r"|one(?! (?:closest|nearest|farthest|furthest|next|that|which|on|in|by|with)\b)|this|that|these|those|my|your"
-    r"|our|his|her)"
-    r" (?!of )"
+    r"^(?:(?:all|both) (?:of )?(?=the |my |your |these |those ))?(?:the|an?|some|another|one more|one(?! (?:closest"
+    r"|nearest|farthest|furthest|next|that|which|on|in|by|with)\b)|this|that|these|those|my|your|our|his|her) (?!of )"
 )
 NEW: Final = re.compile(r"^(?:an?|some|another|one more|one|two|three|four|five|six|several) (?!of )")
 NO_NOUN: Final = _words(

@@ -33,13 +33,12 @@ _NO_EDIT: Final = re.compile(
 )
 """Switching a lamp on or off is no rotation. To hide something behind another object may move or remove it."""
 _STATEMENT: Final = re.compile(
-    r"(?:there (?:is|are)|(?:i|we) (?:can )?see) (?:an? |some |the |one )(.+)|no (.+)"
-    r"|((?:the|that|this|my|your|our) (?:[\w-]+ ){1,6}?)(?:is misplaced|fell|rolled|slipped|(?:has|have|had) been|is"
-    r"|are"
-    r"|was|were|sits?|stands?|stood|lies?) (?:currently |now |still |just |always )*"
-    r"(?:left |lying |standing |sitting |placed |hidden |stored |kept |stuck )?((?:on|in|under|underneath|beneath|below"
-    r"|inside|atop) .+)|((?:the|that|this|my) (?:[\w-]+ ){1,6}?)(?:is|are|looks?|seems?|feels?) (?:a bit |a little "
-    r"|way |far |much )?too \w+(?: (?:to|for|from|behind|near) .*)?"
+    r"(?:there (?:is|are)|(?:i|we) (?:can )?see) (?:an? |some |the |one )(.+)|no (.+)|((?:the|that|this|my|your"
+    r"|our) (?:[\w-]+ ){1,6}?)(?:is misplaced|fell|rolled|slipped|(?:has|have|had) been|is|are|was|were|sits?|stands?"
+    r"|stood|lies?) (?:currently |now |still |just |always )*(?:left |lying |standing |sitting |placed |hidden "
+    r"|stored |kept |stuck )?((?:on|in|under|underneath|beneath|below|inside|atop) .+)|((?:the|that|this"
+    r"|my) (?:[\w-]+ ){1,6}?)(?:is|are|looks?|seems?|feels?) (?:a bit |a little |way |far |much )?too \w+(?: (?:to|for"
+    r"|from|behind|near) .*)?"
 )
 """A clause about an object, before a request about `it`."""
 _ABOUT_IT: Final = re.compile(
@@ -56,7 +55,7 @@ _VIEWERS: Final = re.compile(r"\b(?:orbit|zoom|dolly|circle|viewpoint|around the
 _KEPT_ON: Final = re.compile(
     r"(?:but |and |while )*keep(?:ing)? (?:everything|whatever|all|the [\w -]+?)(?: that is)? (?:on|in) (?:it|top)\b"
 )
-"""What stands on the object stays there, and comes along with it."""
+"""A clause that says that what stands on the object stays on it."""
 _LITTLE: Final = re.compile(r"\b(?:slightly|somewhat|a (?:little|bit|touch|tad))\b(?! (?:left|right) of (?:the )?cent)")
 _FAR: Final = re.compile(r"\b(?:far|way) (?=(?:to the|over|out|away|back)\b)")
 _MUCH: Final = re.compile(r"\b(?:a lot|much) (?=(?:to the|over|away|back|larger|bigger|smaller)\b)")
@@ -128,7 +127,7 @@ def _parse(text: str, names: Sequence[str]) -> Parsed:
 
 
 def _moved(claims: Claims) -> Claims:
-    """A move of the same object that does not say where to."""
+    """The claims of a move of the same object that does not say where it ends."""
     return Claims(edit="translate", object=claims.object, riders=claims.riders, frame=claims.frame)
 
 

@@ -84,7 +84,8 @@ _FLOOR: Final = re.compile(
     r"(?:(?!first|second|third|top|upper|lower|other|next)[\w-]+ )?(?:floor|ground)(?: of the [\w-]+)?"
 )
 _SHELF: Final = re.compile(
-    r"(?:(?P<owner>.+)'s )?(?:(?P<which>[\w-]+) )?shelf(?: (?:of|in) (?:the |an? )?(?P<whole>.+))?"
+    r"(?:(?P<owner>.+)'s )?(?:(?P<which>[\w-]+) )?(?P<part>shelf|level(?= of ))"
+    r"(?: (?:of|in) (?:the |an? )?(?P<whole>.+))?"
 )
 _SHELVES: Final = {
     **dict.fromkeys(("top", "topmost", "uppermost", "highest"), "top"),
@@ -211,4 +212,6 @@ def _shelf_of(phrase: str) -> tuple[str | None, str]:
     which, whole = found["which"] or "", found["whole"] or found["owner"] or ""
     if which in _SHELVES:
         return whole, _SHELVES[which]
+    if found["part"] == "level" and not which:
+        return whole, "none"  # `a level of the shelf`
     return (None, "none") if _COUNTED.match(which) else (phrase, "none")

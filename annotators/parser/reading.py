@@ -24,7 +24,7 @@ from .lexicon import (
     WHOLE_SCENE,
 )
 from .places import Place, Sense
-from .verbs import SIZES, VerbKind
+from .verbs import MUST, SIZES, VerbKind
 
 _OTHER_SUBJECT: Final = re.compile(r" (?:so that|so|until|where)\b")
 """What opens a clause with its own subject."""
@@ -40,8 +40,10 @@ _PRONOUN_LAST: Final = re.compile(r" (?:it|they)$")
 PARTNER: Final = re.compile(r" (?:and|with) (?:the|an?|my|that|this) ")
 """What comes before the second object of a swap."""
 _PARTITIVE: Final = re.compile(r"(?:both|all|[\w-]+ of) ")
-_MUST: Final = re.compile(r"^(?:should|must|shall|needs? to|has to|have to|ought to|could) ")
+"""Words that take the place of an article."""
+_MUST: Final = re.compile(rf"^{MUST} ")
 _WITH: Final = re.compile(r"(?:it|them|that|this)(?: places?)? (?=(?:with|and) )")
+"""A pronoun before the second object of a swap (`swap it with the lamp`)."""
 _BEFORE_ARTICLE: Final = re.compile(
     r"((?:(?!(?:of|and|with|for|or|without|like|on|in|at|from|nearest|closest)\b)[\w'-]+ ){1,6}?)(?:the|my|your|this"
     r"|these|those) (?=\w)"

@@ -29,25 +29,22 @@ SPELLINGS: Final = {
     "&": "and",
     "upon": "on",
 }
-"""Other spellings of words."""
+"""Other spellings of words, and the words that they stand for."""
 INDIRECT: Final = re.compile(
     r"\b(?:i|you|we|someone|somebody|anyone|anybody|who|what|how|why|would|could|can|may|might|should|shall|must|will"
-    r"|ought"
-    r"|does|do|did|sure|certain|see|check|ensure|the one|my|the (?:suggestion|plan|idea|wish|request|task|goal|aim"
-    r"|proposal)"
-    r"|consider|try|feel|so (?:kind|good)|remember|concerning|regarding|as for|after|when|once|if|used to|over there"
-    r"|supposed|meant|intended|expected|going to|thing|object|item|not the|chance"
-    r"|there (?:was|were)|over there|perhaps|maybe|look at|(?:away|out"
-    r"|off) with"
-    r"|of the (?:two|three|four|five|many)|whichever|imagine|suppose|but|that|is (?:not|unnecessary|needed|wanted"
-    r"|required)"
-    r"|are (?:not|unnecessary|needed|wanted|required)|isn|aren|in the way|all the way|real quick|at the moment"
-    r"|right now"
-    r"|at present|back where|left (?:an?|the|my)|as (?:big|large|tall|wide) again|(?:its|their) (?:overall )?size"
-    r"|is it|be so|no (?:longer any )?(?:need|room|space|place))\b"
-    r"|^\w+ ?,|'(?:s|d|re)\b|n't\b"
+    r"|ought|does|do|did|sure|certain|see|check|ensure|take care|mind|the (?:[\w-]+ )?one|my|the (?:suggestion|plan"
+    r"|idea|wish|request|task|goal|aim|proposal)|the [\w-]+ (?:has |have |just )*(?:put|placed|forgot)|consider|try"
+    r"|feel|so (?:kind|good)|remember|concerning|regarding|as for|after|when|once|if|used to|supposed|meant|intended"
+    r"|expected|going to|thing|object|item|not the|chance|there (?:was|were)|over there|perhaps|maybe|look at|(?:away"
+    r"|out|off) with|of the (?:two|three|four|five|many)|whichever|imagine|suppose|but|that|is (?:not|unnecessary"
+    r"|needed|wanted|required)|are (?:not|unnecessary|needed|wanted|required)|isn|aren|in the way|all the way"
+    r"|real quick|at the moment|right now|at present|back where|left (?:an?|the|my)|as (?:big|large|tall|wide) again"
+    r"|(?:its|their) (?:overall )?size|is it|be so|no (?:longer any )?(?:need|room|space|place))\b|^\w+ ?,|'(?:s|d"
+    r"|re)\b|n't\b|&"
 )
-"""Words of which every row of `REQUESTS` has one: other texts are requests as they stand."""
+"""What every text has to which a row of `REQUESTS` applies. All other texts are requests as they stand."""
+_START: Final = r"(?:^|(?<=[.;!?] ))"
+"""Matches at the start of a sentence."""
 REQUESTS: Final[tuple[tuple[str, str], ...]] = (
     (r"\b(it|we|you|there)'d\b", r"\1 would"),
     (r"\b(is|are|was|were|does|did|should|must|can|could|would)n't\b", r"\1 not"),
@@ -66,7 +63,7 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (r" ?& ?", " and "),
     (r"\bi should like\b", "i would like"),
-    (r"(?:^|(?<=[.;!?] ))(?:how|what) about (?=an? )", "add "),
+    (_START + r"(?:how|what) about (?=an? )", "add "),
     (r"(?<=\w)'s (?=(?:on|in|under|lying|standing|sitting) (?:the|my|your|this|that) )", " is "),
     (r"\bi (?:request|ask|propose|suggest|recommend|wish|insist|demand) that\b", ""),
     (r"\bin the way\b(?= (?:on|in|under)|[.,;!])", ""),
@@ -76,15 +73,13 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
     (
         r"\b(?:(?:it would be|would it be)(?: \w+)? (?:better|best|nicer?|great|good|lovely|possible) (?:if|when)"
         r"|it would (?:look|work|be) (?:better|nicer|best) (?:if|when)|what if|(?:i|we) would (?:like|love"
-        r"|prefer) it if"
-        r"|(?:i|we) (?:only )?wish(?: that)?|suppose|imagine(?: that)?) ((?:the|that|this|my|a|an) (?:[\w-]+ ){1,6}?)"
-        r"(?:were|was|is|stood|stands|sat|sits|went|lay|lies)\b",
+        r"|prefer) it if|(?:i|we) (?:only )?wish(?: that)?|suppose|imagine(?: that)?) ((?:the|that|this|my|a"
+        r"|an) (?:[\w-]+ ){1,6}?)(?:were|was|is|stood|stands|sat|sits|went|lay|lies)\b",
         r"\1should be",
     ),
     (
         r"\b(?:it would be (?:\w+ )?(?:better|nice|great|good|lovely) if|what if|(?:i|we) would (?:like|love"
-        r"|prefer) it if"
-        r"|(?:i|we) wish) there (?:was|were) (?=an? )|\b(?:i|we) would (?:like|love"
+        r"|prefer) it if|(?:i|we) wish) there (?:was|were) (?=an? )|\b(?:i|we) would (?:like|love"
         r"|prefer) (?:for )?there to be (?=an? )",
         "there should be ",
     ),
@@ -116,7 +111,7 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
         r"the \2 \1",
     ),
     (r"\b(?:is|are) (?:supposed|meant|intended|expected|going) to\b", "should"),
-    (r"(?:^|(?<=[.;!?] ))not (?:the|that|my) [^,.;]{1,30}, (?=(?:the|that|my) )", ""),
+    (_START + r"not (?:the|that|my) [^,.;]{1,30}, (?=(?:the|that|my) )", ""),
     (
         r"\bi(?:'m| am| was) (?:wondering|hoping)(?: (?:if|whether|that))? (?=(?:the|that|my|you) )"
         r"|\b(?:is there )?any chance (?:that )?(?=(?:the|that|my|you|we) )",
@@ -125,19 +120,19 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
     (r"\bit (?:would|will) (?:be|look) (?:\w+ )?\w+ with (?=(?:the|my|an?) )", "i want "),
     (r"\bit is ((?:the|that|my) [^,.;]{1,40}?) (?:that )?(?:i|we) (?:want|need)\b", r"i want \1"),
     (
-        r"(?:^|(?<=[.;!?] ))((?:the|that|my) [^,.;]{1,40}?) is (?:what|the (?:one|thing)) (?:that )?(?:i|we) (?:want"
+        _START + r"((?:the|that|my) [^,.;]{1,40}?) is (?:what|the (?:one|thing)) (?:that )?(?:i|we) (?:want"
         r"|need)\b",
         r"i want \1",
     ),
     (r"\bi would be (?:happier|happy|pleased|glad) (?:with|to see|to have) (?=the |an? |my )", "i want "),
-    (r"(?:^|(?<=[.;!?] ))after \w+ing (?:up )?(?=(?:the|my) )", "take "),
-    (r"(?:^|(?<=[.;!?] ))(?:when|once|after|if|as) (?:you|we|it|that|this|all)\b[^,.;]{0,30}, ?", ""),
+    (_START + r"after \w+ing (?:up )?(?=(?:the|my) )", "take "),
+    (_START + r"(?:when|once|after|if|as) (?:you|we|it|that|this|all)\b[^,.;]{0,30}, ?", ""),
     (r"\bthere used to be ", "there is "),
     (r" ?\bover there\b(?= ?,| (?:on|in|under|next|beside|by|behind) )", ""),
-    (r"(?:^|(?<=[.;!?] ))(?:would|i'd) like (?=the |an? |my )", "i would like "),
-    (r"(?:^|(?<=[.;!?] ))(?:have|take) a look at (?=the |my )", "i see "),
-    (r"(?:^|(?<=[.;!?] ))(?:away|out|off) with (?=the |my |that )", "remove "),
-    (r"(?:^|(?<=[.;!?] ))of the (?:two|three|four|five|many) [\w -]{1,30}, ?", ""),
+    (_START + r"(?:would|i'd) like (?=the |an? |my )", "i would like "),
+    (_START + r"(?:have|take) a look at (?=the |my )", "i see "),
+    (_START + r"(?:away|out|off) with (?=the |my |that )", "remove "),
+    (_START + r"of the (?:two|three|four|five|many) [\w -]{1,30}, ?", ""),
     (r"\bwhichever ([\w-]+(?: [\w-]+)?) (?=(?:is|stands|sits|lies) )", r"the \1 that "),
     (r"\b(?:is|are) (?:needed|wanted|required) (?=(?:on|in|under|next|beside|behind|between|near|to) )", "should be "),
     (
@@ -161,15 +156,14 @@ REQUESTS: Final[tuple[tuple[str, str], ...]] = (
         "i see ",
     ),
     (
-        r"(?:^|(?<=[.;!?] ))(?:as for|regarding|concerning|(?:(?:do )?you )?(?:know|see)|remember|(?:why|what) (?:is"
-        r"|are)"
-        r"|(?:what|how) about|maybe) (?=(?:the|that|this|my) [^,.;?!]*[,.;?!]+ \w)",
+        _START + r"(?:as for|regarding|concerning|(?:(?:do )?you )?(?:know|see)|remember|(?:why|what) (?:is"
+        r"|are)|(?:what|how) about|maybe) (?=(?:the|that|this|my) [^,.;?!]*[,.;?!]+ \w)",
         "i see ",
     ),
-    (r"(?:^|(?<=[.;!?] ))(?:(?:what|how) about|maybe|perhaps) (?=(?:the|that|this|my) )", "i want "),
+    (_START + r"(?:(?:what|how) about|maybe|perhaps) (?=(?:the|that|this|my) )", "i want "),
     (r"\bthere is no (?:longer any )?(?:need|room|space|place) for (?=the |that |this |my )", "i see "),
     (
-        r"(?:^|(?<=[.;!?] ))((?:[\w-]+ ){1,8}?)(?:is|are) (?:not (?:needed|necessary|required)|unnecessary)\b",
+        _START + r"((?:[\w-]+ ){1,8}?)(?:is|are) (?:not (?:needed|necessary|required)|unnecessary)\b",
         r"do not \1",
     ),
     (r"\bi (?:rather |really |do |just )*(?:think|guess|believe|reckon|feel like)(?: that)?\b", ""),

@@ -21,7 +21,8 @@ def supports() -> list[Marker]:
     carrier = (
         r"(?:(?!(?:behind|beside|between|near|next|in|on|at|under|from|of|to|into|onto|and|with|by|that|which|front"
         r"|back|rear|side(?! table)|space|spot|place|area)\b|(?:left|right) (?:side|of"
-        rf"|hand)\b)[\w-]+ ){{0,4}}?(?:\w+_)?(?:{SURFACE}|{CONTAINER})s?\b(?!'s (?:own )?(?:left|right))"
+        r"|hand)\b)[\w-]+ ){0,4}?(?:level of (?:the|an?) (?:[\w-]+ ){0,4}?)?"
+        rf"(?:\w+_)?(?:{SURFACE}|{CONTAINER})s?\b(?!'s (?:own )?(?:left|right))"
     )
     way = r"(?:(?:back|down|up|over|out|away|flat|upright|right|directly|straight) )*"
     carried = r"(?:on top of|on|inside|in|upon|atop|under)(?: and (?:on|in|under))* (?:it|them)(?: (?:too|as well))?"
@@ -55,14 +56,12 @@ def supports() -> list[Marker]:
         ),
         marker(
             "riders",
-            rf"(?:with|and|including|plus) (?:everything|whatever|anything|all|what){carried}"
-            rf"|(?:(?:along|together) )?(?:with|including) (?:the|those|these)(?! {printed}){carried}"
-            r"|(?:(?:along|together) )?(?:with|and|including) (?:all )?(?:of )?its contents"
-            r"|(?:(?:along|together) )?with all (?:of )?(?:its|their|the) (?:[\w-]+ )?[\w-]+s(?: on it)?"
-            r"|, (?:the |an? )?[\w-]+ (?:and all|included)"
-            r"|(?:and )?everything (?:that is |which is )?on it (?:should |must |will )?(?:also )?(?:moves?|comes?"
-            r"|goes?|stays?)"
-            r" (?:along|with it|too|on it)(?: with it)?",
+            rf"(?:with|and|including|plus) (?:everything|whatever|anything|all|what){carried}|(?:(?:along"
+            rf"|together) )?(?:with|including) (?:the|those|these)(?! {printed}){carried}|(?:(?:along"
+            r"|together) )?(?:with|and|including) (?:all )?(?:of )?its contents|(?:(?:along"
+            r"|together) )?with all (?:of )?(?:its|their|the) (?:[\w-]+ )?[\w-]+s(?: on it)?|, (?:the "
+            r"|an? )?[\w-]+ (?:and all|included)|(?:and )?everything (?:that is |which is )?on it (?:should |must "
+            r"|will )?(?:also )?(?:moves?|comes?|goes?|stays?) (?:along|with it|too|on it)(?: with it)?",
         ),
     ]
 
@@ -97,9 +96,8 @@ def relations() -> list[Marker]:
             "next",
             r"(?:right |immediately )?(?:next to|beside)|close to|near(?: to)?|alongside(?: of)?|adjacent to"
             r"|by the side of|in the vicinity of|side by side with",
-            rf"(?:over )?by(?= (?:the|my|your) (?!same|side|camera|viewer|{VIEWER})(?:[\w-]+ )?[\w-]+(?:$| [,.]"
-            rf"| (?:on|in"
-            r"|to|onto|into|under|behind|should|must|needs?|has|ought|and|is|goes|gets)\b))",
+            rf"(?:over )?by(?= (?:the|my|your) (?!same|side|camera|viewer|{VIEWER})(?:[\w-]+ )?[\w-]+(?:$| [,.]| (?:on"
+            r"|in|to|onto|into|under|behind|should|must|needs?|has|ought|and|is|goes|gets)\b))",
         ),
         *markers("relation", "into", r"into|inside(?: of)?|within"),
         *markers("into", "into", rf"(?:back |down |away )*in(?= the (?!{IMAGE}\b|middle\b))"),

@@ -124,10 +124,9 @@ _ENDS: Final[_Rewrites] = (
 )
 _COUNTED: Final = re.compile(
     rf"\d|°|\b(?:{_ANY_NUMBER_WORD}|half|halfway|thirds?|quarters?|eighths?|fifths?|turn|revolution|rotation|degree"
-    rf"|angle"
-    r"|opposite|other way|twice|thrice|double|met(?:re|er))\b|%|-turn"
+    r"|angle|opposite|other way|twice|thrice|double|met(?:re|er))\b|%|-turn"
 )
-"""Words and signs of amounts."""
+"""What every text has to which a row of `_AMOUNTS` applies."""
 
 
 def _compiled(rewrites: _Rewrites) -> tuple[tuple[re.Pattern[str], _Replacement], ...]:
@@ -141,7 +140,7 @@ _STEPS: Final = (
     (_COUNTED, _compiled(_AMOUNTS)),
     (None, _compiled(_ENDS)),
 )
-"""Rewrites in order, each with a pattern without which they change nothing."""
+"""Rewrites in order, each with the pattern that a text must match to be changed by them (None: any text)."""
 
 
 @lru_cache(maxsize=4096)  # names recur in all instructions of a build
@@ -178,8 +177,7 @@ _PROHIBITED: Final = re.compile(
 )
 _PLACE: Final = (
     r"(?:in front of|behind|beside|next to|near|between|into|inside|under|underneath|beneath|below|onto|(?:to|on|at"
-    r"|in) the"
-    r"|left of|right of)\b"
+    r"|in) the|left of|right of)\b"
 )
 # `do not put it behind the lamp but in front of it` is read as `put it from behind the lamp , in front of it`.
 _CONTRAST: Final = re.compile(
@@ -191,11 +189,9 @@ _NO_LONGER: Final = re.compile(
 )
 # `, not the vase ,`, `instead of the right`, `without changing its position`: up to the next comma.
 _ASIDE: Final = re.compile(
-    r"(?:(?<!\bdo)(?: ,)?(?: but| and| while)? (?!do not|never|keep |leave |only)| , (?=do not\b[^,]*,))"
-    rf"{_PROHIBITION}\b[^,]*"
-    r"| ,(?: and| but| while)? (?:the|my|all|everything)\b[^,]{0,60}? (?:stays?|remains?)(?: (?:where|put|as|in|still"
-    r"|there|here"
-    r"|untouched)\b[^,]*)?$"
+    r"(?:(?<!\bdo)(?: ,)?(?: but| and| while)? (?!do not|never|keep |leave |only)"
+    rf"| , (?=do not\b[^,]*,)){_PROHIBITION}\b[^,]*| ,(?: and| but| while)? (?:the|my|all"
+    r"|everything)\b[^,]{0,60}? (?:stays?|remains?)(?: (?:where|put|as|in|still|there|here|untouched)\b[^,]*)?$"
 )
 _FIRST: Final = re.compile(r"((?:instead of|rather than|without \w+ing)\b[^,]*) , (?=(?:the|it|they|its)\b)")
 """An aside before a clause with its own subject."""

@@ -21,9 +21,8 @@ VerbKind = EditKind | Literal["place", "light"]
 _WORDS: Final[Mapping[EditKind, Words]] = {name: kind.words for name, kind in KINDS.items() if kind.words}
 PLACING: Final = (
     "put|place|set|position|drop|stand|situate|settle|lay|plant(?= )|rest|pop|stick|stack|pile|heap|deposit|stash|store"
-    "|slip"
-    r"|squeeze|wedge|jam|stow|load|plop|plonk|sit|perch|balance|spread|(?:throw|toss|chuck)(?=[^,;.]{0,60} (?:into|onto"
-    r"|on|in|under) (?:the|an?) )"
+    "|slip|squeeze|wedge|jam|stow|load|plop|plonk|sit|perch|balance|spread"
+    "|(?:throw|toss|chuck)(?=[^,;.]{0,60} (?:into|onto|on|in|under) (?:the|an?) )"
 )
 """With an object of the scene (`the mug`) a move, with a new object (`a mug`) an insertion."""
 PLACED: Final = (
@@ -37,8 +36,7 @@ TRADED: Final = (
 """A swap, said of its objects (`have the two trade places`)."""
 LIGHT: Final = (
     "make|let|try(?= the)|have|give|apply|take(?: hold of)?|(?:get|grab)(?: (?:hold|ahold) of)?|snatch|grasp|fetch"
-    "|retrieve|lift(?: up)?|pick(?: up|(?=[^,;.]{1,60} up\\b))|edit"
-    "|leave|change|adjust|alter|modify|perform|carry out"
+    "|retrieve|lift(?: up)?|pick(?: up|(?=[^,;.]{1,60} up\\b))|edit|leave|change|adjust|alter|modify|perform|carry out"
     "|execute|do|swing|(?:show|present|display)(?! (?:us )?(?:its|their) )|set the size of|i want|i would like|i need"
 )
 """Verbs that ask for nothing by themselves (`make it larger`, `have it moved`, `take it away`)."""
@@ -102,7 +100,7 @@ def _after_object() -> Iterator[tuple[VerbKind, re.Pattern[str]]]:
             yield kind, re.compile(words.after_object)
 
 
-_MUST: Final = "(?:should|must|shall|needs? to|has to|have to|ought to|could)"
+MUST: Final = "(?:should|must|shall|needs? to|has to|have to|ought to|could)"
 OPENING: Final[tuple[tuple[VerbKind, re.Pattern[str]], ...]] = (
     *((kind, _pattern(words.verbs)) for kind, words in _WORDS.items()),
     *((kind, _pattern(verbs)) for kind, verbs in _SLANG.items()),
@@ -117,9 +115,9 @@ PARTICIPLES: Final[tuple[tuple[VerbKind, re.Pattern[str]], ...]] = (
     ),
     ("place", _pattern(PLACED)),
     ("swap", _pattern(TRADED)),
-    ("translate", re.compile(rf"{_MUST} (?:move|shift|slide)\b|returned\b")),
-    ("scale", re.compile(rf"{_MUST} (?:shrink|grow)\b")),
-    ("rotate", re.compile(rf"{_MUST} (?:turn|rotate|spin|pivot)\b")),
+    ("translate", re.compile(rf"{MUST} (?:move|shift|slide)\b|returned\b")),
+    ("scale", re.compile(rf"{MUST} (?:shrink|grow)\b")),
+    ("rotate", re.compile(rf"{MUST} (?:turn|rotate|spin|pivot)\b")),
 )
 AFTER_LIGHT: Final[tuple[tuple[VerbKind, re.Pattern[str]], ...]] = tuple(_after_object())
 """Verbs after their object, as in `let the cone stand between them`."""

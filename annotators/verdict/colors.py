@@ -1,8 +1,8 @@
 """Compare the color words of a text with the pixels of the objects that they describe.
 
 Invariant: a color word is contradicted only if every object that it may describe shows another color, under the light
-of that image, by the tolerance of `shards.colors.contradicts`. An object that is in the image, but too small to be
-measured, may have any color.
+of that image, by the tolerance of `shards.colors.contradicts`. An object that is in the image but too small to measure
+may have any color.
 """
 
 import re

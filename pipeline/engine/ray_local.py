@@ -25,8 +25,8 @@ _LONGEST: Final = 107 - len(f"/{PREFIX}12345678/r/session_2026-01-01_00-00-00_00
 WAITS_S: Final = (30.0, 120.0)
 """Seconds to wait for a node, per try. The first is Ray's own limit, which cannot be changed."""
 _UNUSED: Final = ("start_monitor", "start_log_monitor", "start_api_server")
-"""Methods of Ray's node that start the autoscaler, the reader of logs and the server of the dashboard, which a run on
-one machine does not use. Each of these processes needs a second to start."""
+"""Methods of Ray's node that start the autoscaler, the reader of logs and the server of the dashboard. A run on one
+machine does not use these processes, and each takes a second to start."""
 _SLOW: Final = ("timed out", "timeout", "time out", "overloaded", "deadline")
 
 
@@ -113,7 +113,7 @@ def _patient(wait_s: float) -> Generator[None]:
 
 @contextmanager
 def _few_processes() -> Generator[None]:
-    """Let Ray start only the processes of a node that are used."""
+    """Let Ray start only those processes of a node that a run uses."""
 
     def start_nothing(*_: object, **__: object) -> None:
         return None

@@ -130,9 +130,9 @@ def _plan_scenes(
 
 
 def _check_kinds(config: Config, store: LayerStore, held: Plan | None) -> None:
-    """Raise BadInput if one of two plans has open scenes only: the other one holds supports and physics.
+    """Raise BadInput if only one of the held plan and this one has open scenes only, since only others hold supports.
 
-    Checked before anything of the new plan is written.
+    This is checked before anything of the new plan is written.
     """
     if held and needs_supports(config.scene) != ("supports" in held.config):
         old = "scenes of other kinds than open" if "supports" in held.config else "open scenes only"
@@ -161,7 +161,7 @@ def _resolved_physics(config: Config, held: Plan | None, say: Callable[[str], No
 
 
 def _resolved_partial(config: Config, held: Plan | None) -> str:
-    """`render.partial` as planned: `auto` is on in new plans, and off in those made before the option existed."""
+    """`render.partial` as planned: `auto` is on in new plans, and off in plans made before the option existed."""
     if config.render.partial != "auto":
         return config.render.partial
     return str(held.config.get("partial", "off")) if held else "on"

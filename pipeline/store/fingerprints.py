@@ -25,9 +25,9 @@ def fingerprint(stage: Stage, needs: Mapping[str, str], plan: str = "") -> str:
     """16 hex digits that name the output of `stage`, given the fingerprints of the layers that it needs, or the plan.
 
     Covered: dataclass fields, except those with `metadata={"fingerprint": False}`; in pydantic sections, all fields
-    except those with `json_schema_extra={"fingerprint": False}`, and those with `"if changed"` (options that were added
-    later) that have the value `unchanged`, or else their default; the class's qualified name without its module; and,
-    for a plugged-in stage, its import path.
+    except those with `json_schema_extra={"fingerprint": False}`; the class's qualified name without its module; and,
+    for a plugged-in stage, its import path. An option that was added later has `"fingerprint": "if changed"`: it is not
+    covered if its value is `unchanged` of its `json_schema_extra`, or, without such an entry, its default.
 
     Args:
         plan: hash of the plan. Used if the stage needs no layer; the other layers depend on the plan through that one.

@@ -93,9 +93,9 @@ def edited_first(record: SampleRecord) -> list[SceneObject]:
 
 
 def supports_of(objects: Sequence[SceneObject]) -> list[dict[str, Any]]:
-    """For each object, `source_support` and `target_support`, empty where the record lacks them.
+    """For each object, `source_support` and `target_support`; empty if the record lacks them.
 
-    As in the record, but with the number of the supporting object in `objects`, from 1, in place of its id.
+    As in the record, but `object` is the number of the supporting object in `objects`, from 1, not its id.
     """
     numbers = {0: 0} | {entry.id: number for number, entry in enumerate(objects, start=1)}
     found: list[dict[str, Any]] = []

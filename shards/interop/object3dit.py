@@ -3,8 +3,9 @@
 `<task>/train/<key>/{1.png, 2.png, 1_mask.png, 2_mask.png, metadata.json}`; in val and test, the key is preceded by
 `seen/` if train also shows one of the sample's assets, else by `unseen/`. Pixels are copied from the shard. The edited
 object is the first one in `object_data` and color 1 of the masks. An insertion is written as a removal with source and
-target exchanged. Where the records say what objects stand on, so do the entries of `object_data`, in keys of our own
-(docs/formats.md). Invariant: a folder's metadata.json is written last, so a folder that has one is complete.
+target exchanged. Where the records say what objects stand on, so do the entries of `object_data`, in keys that this
+layout does not have (docs/formats.md). Invariant: a folder's metadata.json is written last, so a folder that has one is
+complete.
 """
 
 import json

@@ -3,8 +3,9 @@
 The source comes first, the target last. For moves and scalings, the target's box is drawn in red on the source, and the
 instruction refers to it. Families are those of its bench (`move`, `rotate`, `camera`), plus `remove` and `insert` for
 edits that the bench does not have. Where the records say what objects stand on, `metadata.objects` of the JSON does so,
-a key of our own (docs/formats.md). Every split is a folder in the published layout, so pass `<out>/train` to a trainer.
-Invariant: the same shards give the same bytes; a tar appears under its name only when it is complete.
+a key that this layout does not have (docs/formats.md). Every split is a folder in the published layout, so pass
+`<out>/train` to a trainer. Invariant: the same shards give the same bytes; a tar appears under its name only when it is
+complete.
 """
 
 import json

@@ -82,8 +82,8 @@ _UNKNOWN_SIZE: Final = (0.15, 4.0)
 _OFFSET: Final = 0.015
 """Meters: a seat whose center is at most so far from that of its box has no back."""
 _UPSTAND: Final = (0.02, 0.008, 0.95)
-"""Meters: an upstand rises at least so far above the top, and takes at least so much of its depth. It is along a whole
-side: the top fills this fraction of its own box."""
+"""An upstand rises at least so far above the top, and takes at least so much of its depth, meters. It is along a whole
+side: the top fills at least this fraction of its own bounding box."""
 _ANGLE: Final[Mapping[Side, float]] = MappingProxyType({"+x": 0.0, "+y": 90.0, "-x": 180.0, "-y": 270.0})
 
 
@@ -210,6 +210,7 @@ def front_from_supports(category: str, size: Sequence[float], supports: Sequence
 
 
 def _away_from_upstand(size: Sequence[float], supports: Sequence[Support]) -> float | None:
+    """Direction away from what rises above the largest top; see `front_from_supports`."""
     tops = [one for one in supports if one.kind == "top"]
     if not tops:
         return None

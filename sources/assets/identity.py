@@ -95,7 +95,7 @@ def describe_shape(corners: Floats) -> Floats:
     area = np.linalg.norm(normals, axis=1)
     weights = area / area.sum()
     normals = normals / np.maximum(area, 1e-300)[:, None]
-    # By corner, axis and triangle: sums over short last axes take most of the time.
+    # (corner, axis, triangle): sums over a short last axis would take most of the time.
     ends = corners.transpose(1, 2, 0).copy()
     ends -= (ends.mean(axis=0) @ weights)[:, None]
     squares = (ends.sum(axis=0) ** 2).sum(axis=0) + (ends**2).sum(axis=(0, 1))

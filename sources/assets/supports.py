@@ -210,7 +210,7 @@ def find_supports(
         vertices: (n, 3), object frame, meters, z up.
         faces: (m, 3) indices.
         detail: of the height map.
-        width: the smallest region of a wider model is that of one of this width, meters.
+        width: a wider model counts as one of this width, meters, for the size of the smallest region.
 
     Raises:
         height_map.TooComplex: the model exceeds the limits of a height map.

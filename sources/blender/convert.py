@@ -68,7 +68,8 @@ def used_images() -> Iterator[Any]:
 
 
 def find_texture(image: Any, file: Path, root: Path) -> Path | None:
-    """The file of an image, which is then replaced by that file; None if the image is part of the model.
+    """The file of an image; None if the image is part of the model. Where the model names another path, the file
+    replaces the image.
 
     Raises BrokenAsset if it does not exist below `root`.
     """
@@ -82,7 +83,7 @@ def find_texture(image: Any, file: Path, root: Path) -> Path | None:
         where = "is outside source.root" if named.is_file() else "does not exist"
         raise BrokenAsset("", f"texture {wanted!r} {where}: put it into the model's folder", "missing_textures")
     if found != named:
-        # Reloaded, the placeholder that some importers make of a missing image stays empty.
+        # Some importers make a placeholder of a missing image, which stays empty when it is reloaded.
         loaded = bpy.data.images.load(str(found))
         loaded.colorspace_settings.name, loaded.alpha_mode = image.colorspace_settings.name, image.alpha_mode
         image.user_remap(loaded)

@@ -57,9 +57,9 @@ def build_environment(scene: Any, environment: dict) -> Shell:
 
 
 def make_lit(material: Any) -> None:
-    """Let a material that the importer has made of an unlit one reflect its color. Others stay as they are.
+    """Let an unlit material reflect its color. Other materials stay as they are.
 
-    The importer mixes a transparent shader with an emission, which only camera rays see.
+    The importer makes of an unlit material a mix of a transparent shader and an emission that only camera rays see.
     """
     tree = tree_of(material)
     for path in [node for node in tree.nodes if node.bl_idname == "ShaderNodeLightPath"]:

@@ -1,17 +1,16 @@
 # pyright: basic, reportMissingImports=false
 """Renders only the part of an image that an edit changes.
 
-Invariant: with the same seed, a path that does not meet the edit has the same value, bit for bit. So outside of the
-region that an edit influences, the source's render is that of the target. One target takes four steps:
+Invariant: with the same seed, a path that does not meet the edit has the same value, bit for bit. So outside the region
+that an edit influences, the render of the source is that of the target. A target takes four steps:
 
-1. A prepass with few samples. Compared with the same prepass of the source, it shows what the edit touches. The first
-   sample of each pixel goes through its center, as in a full render, so the maps of the prepass are those of a full
-   render.
+1. A prepass with few samples. The comparison with the same prepass of the source shows what the edit touches. The
+   first sample of each pixel goes through its center, so the maps of the prepass are those of a full render.
 2. The region: the edited objects, and patches whose mean differs by more than the noise of the prepass and by more
    than a viewer could see.
 3. A card in front of the camera, visible only to camera rays, covers the rest while the region is rendered.
-4. What was rendered and the rest of the source are combined before denoising, and are denoised as a whole: the result
-   of the denoiser depends on the whole image.
+4. The rendered region and the rest of the source are combined, and then denoised as a whole, because the result of the
+   denoiser depends on the whole image.
 """
 
 from pathlib import Path
@@ -27,7 +26,7 @@ from .scene import Scene
 PREPASS_SAMPLES = 2
 """Samples of the prepass, a power of two, which scales passes exactly."""
 LARGEST = 0.7
-"""Fraction of the image from which a full render costs no more (benchmarks/partial.py)."""
+"""Fraction of the image. If the region is larger, a full render costs no more (benchmarks/partial.py)."""
 TILE = 4
 """Side of the card's tiles, pixels."""
 CARD_M = 0.03
@@ -37,11 +36,13 @@ FILTER_PX = 2
 GROWN = 5
 """Pixels by which the region is larger than what was found."""
 PATCHES = ((15, 1.0, 2.5), (7, 2.0, 3.0), (3, 6.0, 3.0))
-"""Side of a patch in pixels, difference of its mean in levels of 255, and in standard errors, from which it counts."""
+"""Side of a patch, pixels. It counts if its mean differs by more than so many levels of 255, and by more than so many
+standard errors."""
 DENSE = ((9, 0.05), (5, 0.12), (3, 0.3))
-"""Side of a patch, and the share of its pixels that are touched, from which a difference of its mean of `DENSE_LEVELS`
-counts, however the pixels scatter: where the edit is reflected, few paths meet it, but these differ much."""
+"""Side of a patch, pixels. It also counts if its mean differs by more than `DENSE_LEVELS`, and more than this share of
+its pixels differ at all: where the edit is reflected, few paths meet it, but these differ much."""
 DENSE_LEVELS = 2.0
+"""Levels of 255."""
 
 
 class Noisy(NamedTuple):
@@ -53,7 +54,7 @@ class Noisy(NamedTuple):
 
 
 class First(NamedTuple):
-    """The first state of a scene, and its render."""
+    """The first state of a scene, and its full render."""
 
     state: dict
     whole: Noisy
@@ -84,7 +85,7 @@ def region(
 
 
 def step(before: np.ndarray, after: np.ndarray, side: int) -> np.ndarray:
-    """Difference of the means of patches, in levels of 255."""
+    """Difference of the means of patches of `side` pixels around each pixel, (H, W), in levels of 255."""
     return np.abs(shown(patch_mean(after, side)) - shown(patch_mean(before, side)))
 
 
@@ -102,11 +103,12 @@ def patch_mean(values: np.ndarray, side: int) -> np.ndarray:
 
 
 def grown(mask: np.ndarray, radius: int) -> np.ndarray:
+    """The pixels (H, W) that are at most `radius` columns and rows from a pixel of a mask."""
     return patch_mean(mask, 2 * radius + 1) > 1e-9
 
 
 def covered_tiles(mask: np.ndarray) -> np.ndarray:
-    """Tiles (H / TILE, W / TILE), rounded up, that no pixel of the region takes a sample from."""
+    """Tiles (H / TILE, W / TILE, rounded up) from which no pixel of the region (H, W) takes a sample."""
     height, width = mask.shape
     padded = np.pad(grown(mask, FILTER_PX), ((0, -height % TILE), (0, -width % TILE)))
     used: np.ndarray = padded.reshape(padded.shape[0] // TILE, TILE, -1, TILE).max(axis=(1, 3))
@@ -114,7 +116,7 @@ def covered_tiles(mask: np.ndarray) -> np.ndarray:
 
 
 class Card:
-    """A black sheet in front of the camera that covers tiles of the image for camera rays."""
+    """A sheet in front of the camera that covers tiles of the image and is visible only to camera rays."""
 
     def __init__(self, tiles: np.ndarray, camera: dict) -> None:
         row, column = np.nonzero(tiles)
@@ -189,6 +191,7 @@ class Denoiser:
 
 
 def float_image(name: str, width: int, height: int) -> Any:
+    """A new image of Blender with scene-linear values."""
     image = bpy.data.images.new(name, width, height, alpha=True, float_buffer=True)
     image.colorspace_settings.name = "Linear Rec.709"
     return image
@@ -221,7 +224,7 @@ class PartialRenders:
             self.first = First(state, _noisy(passes))
 
     def render(self, state: dict, edited: list[int]) -> dict[str, np.ndarray] | None:
-        """The passes of a state, or None if a full render costs less or this Blender cannot do without it.
+        """The passes of a state. None if it needs a full render, which costs less or is all that this Blender can do.
 
         Args:
             edited: ids of the objects whose placement differs from that of the first state.

@@ -48,8 +48,8 @@ def read_passes(path: Path, owners: np.ndarray) -> dict[str, np.ndarray]:
         owners: object id of each mesh, indexed by the pass index of the mesh.
 
     Returns:
-        H x W x 3: linear, noisy, albedo, normal (world frame, not normalized), and what the denoiser reads besides the
-        noisy image, if it was stored: guide_albedo, guide_normal. H x W: depth (0: no surface), instances
+        H x W x 3: linear, noisy, albedo, normal (world frame, not normalized); if they were stored, guide_albedo and
+        guide_normal, which the denoiser reads beside the noisy image. H x W: depth (0: no surface), instances
         (0: no object), parts (a number from 1 for each mesh and material; 0: no surface), and `faint<id>` (opacity of
         the faint parts of an object in front of the surface) of objects that may have such parts.
     """

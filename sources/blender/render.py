@@ -197,8 +197,8 @@ class Renderer:
         """Render one state of the open scene. The first render of a scene sets the exposure of all.
 
         Args:
-            edited: ids of the objects whose placement differs from that of the first rendered state, if nothing else
-                differs and only what they influence is to be rendered (see `partial`); empty: the whole image is.
+            edited: ids of the objects whose placement differs from the first rendered state. Nothing else may differ,
+                and only what they influence is rendered (see `partial`). Empty: the whole image is rendered.
 
         Raises AssetError (`mostly_transparent`) if too much of the visible part of an object is not surface.
         """

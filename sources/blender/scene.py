@@ -258,7 +258,7 @@ class Scene:
 
         Args:
             exr: a temporary file.
-            samples, denoise: default: those of the scene's options.
+            samples, denoise: 0 and None: as in the scene's options.
         """
         cycles = self.scene.cycles
         cycles.samples = samples or self.options["samples"]

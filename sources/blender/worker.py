@@ -108,8 +108,7 @@ class Worker:
         """Render a state. The first state of a scene sets the exposure.
 
         Args:
-            edited: ids of the objects whose placement differs from that of the first state, if nothing else differs
-                and only what they influence is to be rendered; else empty.
+            edited: see `render.Renderer.render`.
         """
         partial, png = self._loaded(), self.folder / "color.png"
         scene = partial.scene

@@ -116,7 +116,7 @@ class FurnishedDestinations:
                 last = spot or last
                 if spot is not None and self._free(option.identity, spot.placement):
                     break
-            # The caller counts what it refuses, so it stops even where no place is free.
+            # The caller counts what it rejects, so it stops even where no place is free.
             if last is not None:
                 yield option.identity, last
 

@@ -42,7 +42,7 @@ class EditRules(ABC):
     needs: SceneNeeds = field(default_factory=SceneNeeds)
     """Requirements on the scene."""
     choosy: bool = False
-    """Whether many furnished scenes allow no edit of this kind: scenes are drawn until one does."""
+    """Whether many furnished scenes allow no edit of this kind. Then scenes are drawn until one allows it."""
     composes: Mapping[EditKind, EditKind] = field(default_factory=dict[EditKind, EditKind])
     """For two edits of the same objects (or of the camera) in one scene, the first of this kind: kind of the second ->
     kind of the edit from the first target to the second. Missing kinds do not compose. A kind that does not compose

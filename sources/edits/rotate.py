@@ -67,7 +67,7 @@ class Rotate(EditRules):
 
 
 def _among_furniture(rng: np.random.Generator, scene: Scene) -> Iterator[Draft]:
-    """Rotations that turn objects into no walls and no other objects, each once."""
+    """Rotations after which no object is in a wall or in another object, each once."""
     plan = FloorPlan(scene)
     views: dict[int, list[tuple[float, str]]] = {}
     angles: dict[int, list[tuple[float, str]]] = {}

@@ -66,11 +66,10 @@ def _among_furniture(rng: np.random.Generator, scene: Scene, pairs: list[tuple[i
 
 
 def _shifts(scene: Scene, one: int, other: int) -> list[F64]:
-    """Ways from an object to another one, (2,) meters: from middle to middle, then, of two objects of different size,
-    with edges in one line, the shortest change first.
+    """Displacements (2,) of an object to the place of another one, meters; the other one moves the opposite way.
 
-    The other object goes the opposite way, so its edges are in line as well: furniture with its back to a wall is
-    exchanged for other furniture with its back to that wall.
+    First from origin to origin. Then those that exchange the positions of two edges, the most similar ones first: if
+    two pieces of furniture stand with their backs to walls, each ends with its back to the wall of the other.
     """
     (low, high), (its_low, its_high) = (
         (outline.min(axis=0), outline.max(axis=0))
@@ -90,8 +89,11 @@ def _goes_to(scene: Scene, identity: int, other: int) -> bool:
 
 
 def _exchanged(scene: Scene, one: int, other: int, shift: F64 | None = None) -> Draft:
-    """Two objects in each other's places. shift: (2,), from the first one's place to its new one; default: to the
-    other's origin."""
+    """Two objects in each other's places.
+
+    Args:
+        shift: displacement (2,) of the first one, meters; default: to the origin of the other one.
+    """
     here, there = scene.placements[one], scene.placements[other]
     x, y = to_json_list((there.x - here.x, there.y - here.y) if shift is None else shift)
     places = (

@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 _CELL: Final = 0.02
 """Side of a cell of the height map, meters."""
 _CELLS: Final = (320, 640)
-"""Fewest and most cells along the longer side. So the cells of a room of more than 13 m are larger."""
+"""Fewest and most cells along the longer side: the cells of a room of more than 13 m are larger than `_CELL`."""
 _UNITS: Final = (1.0, 0.01, 0.001)
 """Meters per file unit that are tried: meters, as glTF says, centimeters, millimeters."""
 _HEIGHT: Final = (1.9, 18.0)
 """Plausible heights of a room or a building, meters."""
 _LYING: Final = (2.0, 3.3, 1.3)
-"""A model lies on its side if the shorter side of its plan is as long as a room is high, between so many meters, and
-its height and the other side are so many times longer."""
+"""A model lies on its side if the shorter side of its plan is as long as a room is high (least and most, meters), and
+its height and the other side are at least so many times longer."""
 _COVERED: Final = 4.0
-"""Square meters: a floor with so much below a ceiling is preferred to one below the sky, as the lawn of a house is."""
+"""Square meters: a floor with so much below a ceiling is preferred to one below the sky, such as a lawn."""
 _EVEN: Final = 1e-3
 """Meters between the lowest and the highest point of a floor."""
 _LOWERED: Final = 5e-5
@@ -57,7 +57,7 @@ _HANGING: Final = (3.0, 0.08)
 """A closed room is upside down if so many times more of it is filled in its upper half than in its lower half, and this
 share of it at least."""
 _LOW_CEILING: Final = 0.1
-"""Share of the ceiling that may be lower than its height: beams, lamps and the low part below a slope."""
+"""Share of the ceiling that may be lower than its height: beams, lamps, the low part of a slope."""
 _SIGHT: Final = (1.0, 1.6)
 """Heights between which nothing may be where a camera looks, meters."""
 _STEEP: Final = 0.1
@@ -67,7 +67,7 @@ _SURFACES: Final = (0.25, 1.35)
 _SURFACE: Final = 0.12
 """Radius of the smallest surface, meters."""
 _FURNITURE: Final = 3.0
-"""Width of furniture, meters, by which the search for surfaces decides what is too small."""
+"""Largest width by which the search for surfaces decides what is too small, meters: that of furniture."""
 _SOFT_STEP: Final = 1e-4
 """The heights of soft surfaces are kept in larger steps."""
 _THICK: Final = 0.035
@@ -75,8 +75,9 @@ _THICK: Final = 0.035
 
 
 MAX_TRIANGLES: Final = 1_500_000
-"""Every scene in a model loads all of it."""
+"""Most triangles of a model, because every scene in it loads all of them."""
 _MAX_CROSSINGS: Final = 16_000_000
+"""Limit of its height map, see `Detail.crossings`."""
 
 
 def survey_environment(file: Path, unit_m: float | None = None) -> Interior:
@@ -151,7 +152,7 @@ def _unit(height: float) -> float:
 
 
 def _check_side(size: Floats) -> None:
-    """Raise GlbError if a model of this size (3,) lies on its side, as files do whose axis z points up."""
+    """Raise GlbError if a model of this size (3,), meters, lies on its side, because its file has z up."""
     low, high, times = _LYING
     narrow, wide = sorted(size[:2])
     if low <= narrow <= high and min(wide, size[2]) > times * narrow:
@@ -174,7 +175,7 @@ def _level(surface: HeightMap, clearance: float) -> Mask:
 def _floor(surface: HeightMap) -> float:
     """Height of the floor: the highest point of the largest plane on which a person can stand.
 
-    The area of a plane is what is below a ceiling, if that is `_COVERED` for any plane.
+    If any plane has `_COVERED` square meters below a ceiling, only what is below a ceiling counts.
     """
     level = np.flatnonzero(_level(surface, _STANDING))
     covered = level[np.isfinite(surface.clearance[level])]
@@ -185,7 +186,7 @@ def _floor(surface: HeightMap) -> float:
 
 
 def _largest_plane(surface: HeightMap, level: Integers, least: float) -> float:
-    """The highest point of the largest plane among level crossings.
+    """Height of the highest point of the largest plane among level crossings.
 
     Raises GlbError if none has `least` square meters.
     """
@@ -246,8 +247,8 @@ def _free_floors(surface: HeightMap) -> tuple[Floor, ...]:
 
 
 def _ceiling(surface: HeightMap) -> float:
-    """Height above the floor of all but the lowest tenth of the ceiling, where a person can stand; 0 if most of the
-    floor is below the open sky."""
+    """Height of the ceiling above where a person can stand, without its lowest tenth; 0 if most of the floor is below
+    the open sky."""
     own = _level(surface, _STANDING) & (np.abs(surface.z) < 2 * _EVEN)
     heights = surface.clearance[own]
     return float(np.quantile(heights, _LOW_CEILING, method="lower")) if np.isfinite(np.median(heights)) else 0.0
@@ -280,8 +281,8 @@ def _surfaces(
 ) -> Iterator[Support]:
     """What things can be put on: flat regions below the eyes that can be seen from the floor.
 
-    Ceilings and the slopes of roofs are left out of the search, because all that is below one is a shelf to it. The
-    free height is that below them.
+    Ceilings and the slopes of roofs are left out of the search, because everything below them would be a shelf. They
+    count for the free height.
     """
     import shapely
 

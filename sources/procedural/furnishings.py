@@ -1,4 +1,4 @@
-"""Kinds of objects for furnished scenes only: beds, cabinets and what goes on them. Open scenes do not draw them."""
+"""Beds, cabinets and other objects that only furnished scenes have. A build with open scenes only does not use them."""
 
 import numpy as np
 
@@ -144,21 +144,21 @@ def coffee_table(rng: Rng) -> Model:
 
 
 def cushion(rng: Rng) -> Model:
-    """A square cushion that lies flat."""
+    """A square cushion, lying flat."""
     side, color = rng.between(0.36, 0.48), rng.pick(_CLOTHS)
     cloth = rng.pattern("cloth", rng.shade(color), roughness=0.95)
     return Model([Part(_pillow(side, side, rng.between(0.1, 0.14)).textured(0.12), cloth)], color)
 
 
 def pillow(rng: Rng) -> Model:
-    """A pillow of a bed."""
+    """A pillow for a bed, lying flat."""
     color = rng.pick(("white", "white", "beige", "light blue", "grey", "pink"))
     shape = _pillow(rng.between(0.55, 0.68), rng.between(0.36, 0.44), rng.between(0.11, 0.15))
     return Model([Part(shape.textured(0.2), rng.pattern("cloth", rng.shade(color), roughness=0.95))], color)
 
 
 def _pillow(width: float, depth: float, thick: float) -> Mesh:
-    """A sewn pillow, flat below where it lies. Texture coordinates are meters, seen from above."""
+    """A sewn pillow with a flat underside, sides in meters. Texture coordinates are meters, seen from above."""
 
     def sewn(points: Floats) -> Floats:
         flat, radius = points[:, :2], np.linalg.norm(points[:, :2], axis=1, keepdims=True)
@@ -176,6 +176,7 @@ def _pillow(width: float, depth: float, thick: float) -> Mesh:
 
 
 def orange(rng: Rng) -> Model:
+    """An orange with the button of its stem."""
     radius = rng.between(0.034, 0.042)
     peel = rng.pattern("speckle", rng.shade("orange"), named("orange"), roughness=0.5)
     button = sphere(radius * 0.1, 8).scaled(z=0.4).moved(z=1.9 * radius - 0.0005)

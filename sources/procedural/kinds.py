@@ -56,4 +56,4 @@ FURNISHINGS: Final[Mapping[str, Callable[[Rng], Model]]] = MappingProxyType(
         "plate": furnishings.plate,
     }
 )
-"""The same of kinds that only builds with furnished scenes have: catalogs for open scenes alone stay as they were."""
+"""The same for kinds that only builds with furnished scenes use. Builds with open scenes only keep their catalogs."""

@@ -19,7 +19,7 @@ def located(files: ModelFiles, asset: Asset) -> Path:
 
 
 def mesh_of_asset(files: ModelFiles, asset: Asset) -> Mesh:
-    """The triangles of an asset, object frame. Raises AssetError where they cannot be read."""
+    """The triangles of an asset, object frame, meters. Raises AssetError if they cannot be read."""
     try:
         return Mesh(*read_mesh(asset, located(files, asset)))
     except GlbError as error:

@@ -27,7 +27,7 @@ APART: Final = 0.04
 _DOOR_SWING: Final = 0.8
 """Meters in front of a door that stay free."""
 _BEFORE_WINDOW: Final = 0.5
-"""Meters in front of a window where what is high would hide it."""
+"""Meters in front of a window: what is high there hides it."""
 
 
 class Place(Protocol):
@@ -113,7 +113,7 @@ class Arrangement:
         )
 
     def free_floor(self, height: float = 0.0) -> "BaseGeometry":
-        """The floor that is apart from doors and objects, and where what is so high is not before a window, meters."""
+        """The floor apart from doors and objects, and from the windows that a thing of a height (meters) would hide."""
         import shapely
 
         windows = [self._strip(o.wall, o.span, _BEFORE_WINDOW) for o in self.room.windows() if o.bottom < height]
@@ -170,8 +170,11 @@ class Arrangement:
 
 
 def outlines(found: Furnished, on_floor: bool) -> list[tuple[F64, float]]:
-    """Footprints and heights of what stands on the floor, or of what stands on or in others, as `room.dress_room` takes
-    them."""
+    """Footprints and heights for `room.dress_room`.
+
+    Args:
+        on_floor: of what stands on the floor; else of what stands on or in other objects.
+    """
     return [
         (footprint(found.assets[id], place), heights(found.assets[id], place)[1])
         for id, place in found.placements.items()

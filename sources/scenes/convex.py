@@ -1,7 +1,8 @@
-"""Meshes as rigid bodies meet them: convex pieces that contain the triangles, and distances to the triangles.
+"""Shapes of meshes for collisions: convex pieces that contain the triangles, and distances to the triangles.
 
-What moves is cut into its connected parts, and each of these into octants (`Mesh.pieces`), because one hull would close
-what is hollow. What things rest in or on is a surface, cut into small boxes behind it (`surface_boxes`).
+A thing that moves is cut into its connected parts, and each part that is not convex into octants (`Mesh.pieces`): one
+hull would close what is hollow. Of what things rest in or on, the parts that are not convex become small boxes behind
+their surface (`surface`).
 """
 
 import hashlib
@@ -18,57 +19,60 @@ Point = tuple[float, float, float]
 _NEAR: Final = 0.005
 """Meters: larger distances count as infinite."""
 _PARTS: Final = 60
-"""Connected parts of a thing that are told apart."""
+"""Most connected parts of a mesh. The smallest ones count as one part."""
 _MOVING_PARTS: Final = 3
-"""Those of a thing that moves."""
+"""Largest parts of a moving thing that have pieces of their own. The rest counts as one part."""
 _FLAT: Final = 0.0015
-"""Meters by which the triangles of a convex part stand out of the planes of others, on average."""
+"""A part is convex if its points are on one side of the plane of each triangle, except for so much, on average;
+meters."""
 _CHECKED: Final = 60
-"""Triangles of a part by which it is decided whether it is convex."""
+"""About the most triangles of a part that are checked for this."""
 _GRAIN: Final = 1e-5
-"""Meters between points that are different."""
+"""Points that are closer than this are one point, meters."""
 _THIN: Final = 2e-4
-"""Half the least thickness of a piece, meters."""
+"""Half the least thickness of a piece or a box, meters."""
 _MOST_CELLS: Final = 800
+"""About the most cells into which a surface is cut."""
 _FACINGS: Final = 3
-"""Steps of each component of a normal: triangles of one box face nearly the same way."""
+"""A box has triangles whose normals, times this, are equal when rounded."""
 _LONG: Final = 2.0
-"""A box is long if the variance of its part along its length is so many times that across it."""
+"""A box follows the longest direction of its part if the variance along it is at least so many times that across it."""
 _SLIVER: Final = 1e-7
 """Boxes of a smaller area are left out, square meters."""
 _KEPT: Final = 64
-"""Surfaces that a process keeps."""
+"""Most surfaces that a process keeps."""
 
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """A triangle mesh, with what is computed from it once."""
+    """A triangle mesh in its own frame, meters, with what is computed from it once."""
 
     vertices: F64
-    """(n, 3), meters."""
+    """(n, 3)."""
     faces: Integers
-    """(m, 3)."""
+    """(m, 3): indices of vertices."""
 
     @cached_property
     def digest(self) -> bytes:
+        """Of vertices and faces."""
         digest = hashlib.sha256(np.ascontiguousarray(self.vertices).tobytes())
         digest.update(np.ascontiguousarray(self.faces).tobytes())
         return digest.digest()
 
     @cached_property
     def points(self) -> F64:
-        """The vertices (n, 3) of its triangles."""
+        """The vertices (n, 3) that its triangles use."""
         return self.vertices[np.unique(self.faces)]
 
     @cached_property
     def centroid(self) -> F64:
-        """The middle (3,) of its surface."""
+        """Center of mass (3,) of its surface."""
         corners = self.vertices[self.faces]
         return np.average(corners.mean(axis=1), axis=0, weights=_normals(corners)[1])
 
     @property
     def parts(self) -> list[Integers]:
-        """Triangles (n, 3) of its connected parts, the largest first; of many, the last one is the rest."""
+        """Triangles (n, 3) of its connected parts, the largest first; at most `_PARTS`."""
         label = _connected(self.vertices, self.faces)
         counts = np.bincount(label)
         rank = np.empty(len(counts), np.int64)
@@ -78,7 +82,7 @@ class Mesh:
 
     @cached_property
     def pieces(self) -> list[F64]:
-        """Points (n, 3) of its convex pieces: its largest parts and the rest, each in octants if it is not convex."""
+        """Points (n, 3) of its convex pieces: its largest parts and the rest, cut into octants if not convex."""
         size = float(np.ptp(self.points, axis=0).max())
         parts = self.parts
         large, rest = parts[:_MOVING_PARTS], parts[_MOVING_PARTS:]
@@ -108,12 +112,12 @@ class Mesh:
         return corners.min(axis=1), corners.max(axis=1)
 
     def between(self, low: F64, high: F64) -> F64:
-        """Corners (n, 3, 3) of the triangles that reach into the box between two corners (3,)."""
+        """Corners (n, 3, 3) of the triangles whose bounds meet the box between two corners (3,)."""
         least, most = self._bounds
         return self.vertices[self.faces[((least < high) & (most > low)).all(axis=1)]]
 
     def distance(self, point: F64) -> float:
-        """Distance of a point (3,) to the nearest triangle, meters; infinite if it is more than 5 mm."""
+        """Distance of a point (3,) to the nearest triangle, meters; infinite if it is more than `_NEAR`."""
         near = self.between(point - _NEAR, point + _NEAR)
         return _distance(near - point) if len(near) else float("inf")
 
@@ -135,16 +139,19 @@ NO_BOXES: Final = Boxes(np.zeros((0, 3)), np.zeros((0, 3, 3)), np.zeros((0, 3)))
 
 @lru_cache(_KEPT)
 def surface(mesh: Mesh, eye: Point, low: Point, high: Point, size: float) -> tuple[list[F64], Boxes]:
-    """A surface for others to rest on or in: convex parts as pieces (`Mesh.pieces`), of others the surface as boxes.
+    """The shape of a mesh in or on which others come to rest, in the frame of the mesh.
 
-    Boxes are the parts of the surface in the cells of a cubic grid. Each begins at the surface; between chords it
-    stands out of a concave surface of radius r by about size² / 8r.
+    Each convex part is a piece. The surface of the other parts is cut by a cubic grid, and each cell has a box that
+    extends from the surface away from `eye`. A box is flat, so it stands out of a concave surface of radius r by about
+    size² / 8r.
 
     Args:
-        eye: a point that sees all sides of the surface that bodies touch, for example above a bowl. Boxes extend away
-            from it.
-        low, high: only what is between these corners.
-        size: of a cell, meters. Cells are larger where there would be more than about `_MOST_CELLS`.
+        eye: a point from which all sides are seen that bodies touch, for example above a bowl.
+        low, high: corners of the box outside of which the mesh does not count.
+        size: of a cell, meters. Cells are larger if there were more than about `_MOST_CELLS` else.
+
+    Returns:
+        Points (n, 3) of the convex pieces, and the boxes.
     """
     bounds = np.array(low), np.array(high)
     pieces, others = mesh.convex_parts
@@ -156,6 +163,7 @@ def surface(mesh: Mesh, eye: Point, low: Point, high: Point, size: float) -> tup
 
 
 def _boxes(corners: F64, eye: F64, size: float) -> Boxes:
+    """The boxes behind triangles (n, 3, 3) that are smaller than a cell; see `surface`."""
     if not len(corners):
         return NO_BOXES
     centers = corners.mean(axis=1)
@@ -220,7 +228,7 @@ def _normals(corners: F64) -> tuple[F64, F64]:
 
 
 def _distinct(points: F64) -> tuple[F64, Integers]:
-    """The different ones of points (n, 3), and the number among them of each point."""
+    """The distinct points of (n, 3), and the index of each point in them (n,)."""
     grid = np.round(points / _GRAIN).astype(np.int64)
     grid -= grid.min(axis=0)
     keys = np.ravel_multi_index(tuple(grid.T), tuple(grid.max(axis=0) + 1))
@@ -229,8 +237,7 @@ def _distinct(points: F64) -> tuple[F64, Integers]:
 
 
 def _is_convex(corners: F64) -> bool:
-    """Whether triangles (n, 3, 3) stand out of the planes of one another by little, on average; of many, a sample is
-    checked."""
+    """Whether triangles (n, 3, 3) are those of a convex part, within `_FLAT`."""
     some = corners[:: -(-len(corners) // _CHECKED)]
     normals, areas = _normals(some)
     points = _distinct(corners.reshape(-1, 3))[0]
@@ -248,7 +255,7 @@ def _octants(corners: F64) -> list[F64]:
 
 
 def _connected(vertices: F64, faces: Integers) -> Integers:
-    """The number of the connected part of each triangle (m,). Vertices at one place are one vertex."""
+    """The number of the connected part of each triangle, (m,). Vertices at one place count as one."""
     corners = _distinct(vertices)[1][faces]
     label = np.arange(int(corners.max()) + 1)
     while True:
@@ -262,7 +269,7 @@ def _connected(vertices: F64, faces: Integers) -> Integers:
 
 
 def _piece(corners: F64) -> F64:
-    """The different corners (n, 3) of triangles. Flat ones become a slab, because a hull needs a volume."""
+    """The distinct corners (n, 3) of triangles. Flat ones become a slab, because a hull needs a volume."""
     points = _distinct(corners.reshape(-1, 3))[0]
     _, _, axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)
     for axis in axes if len(axes) == 3 else np.eye(3):

@@ -58,9 +58,9 @@ _ELEVATION: Final = (4.0, 50.0)
 _FOCAL: Final = ((20.0, 32.0), (28.0, 44.0))
 """Focal lengths for views of the floor, and near a surface, on a 32 mm wide sensor, mm."""
 _TALL: Final = 0.9
-"""Meters: from this height on, what has a front is not looked at from behind: a bookcase would be a dark board."""
+"""Meters: objects with a front that are at least so high are not seen from behind, where a bookcase is a dark board."""
 _FROM_FRONT: Final = 100.0
-"""Degrees from the front of such an object."""
+"""Largest angle between the front of such an object and the camera, degrees."""
 _SEEN: Final = 0.35
 """Objects of which less is forecast to be seen are left out."""
 
@@ -285,7 +285,7 @@ def _camera(rng: np.random.Generator, found: _Arranged, near: bool, resolution: 
 
 
 def _from_behind(asset: Asset, place: Placement, position: F64) -> bool:
-    """Whether a camera sees the back of a tall object."""
+    """Whether a camera at a position (3,) sees the back of a tall object."""
     if asset.front_deg is None or asset.size_m[2] < _TALL:
         return False
     toward = float(np.rad2deg(np.arctan2(position[1] - place.y, position[0] - place.x)))

@@ -24,7 +24,7 @@ _WALL_GAP: Final = (0.01, 0.04)
 _TUCKED: Final = (0.05, 0.5)
 """Fraction of its depth by which a chair is pushed under a table."""
 _KNEES: Final = (0.12, 0.42)
-"""Meters from a seat up to the top of the table or desk at which it stands."""
+"""Height of the top of a table or desk above a seat that stands at it, meters."""
 _LARGE: Final = 0.75
 """Meters: an object that is longer stands parallel to a wall in a corner; a smaller one may face out of it."""
 
@@ -33,7 +33,7 @@ def against_wall(work: Arrangement, asset: Asset, behind: bool = False) -> int:
     """Back to a wall, or to the edge of a garden. The first object stands near the middle of the back wall.
 
     Args:
-        behind: only in the rear half, where it hides nothing.
+        behind: whether only the rear half counts, where it hides nothing.
     """
     first = not work.found.assets
     for _ in range(SPOTS):
@@ -173,7 +173,7 @@ def at_table(work: Arrangement, asset: Asset, table: int, angle: float) -> int:
 
 
 def _suits_table(work: Arrangement, asset: Asset, table: int) -> bool:
-    """Whether a seat has the height for one who sits at a table; True of what is no seat, or stands at no table."""
+    """Whether the height of a seat fits that of a table (`_KNEES`). True if either is something else."""
     seats = [one.z for one in work.supports_of(asset) if one.kind in ("top", "soft")]
     carrier = work.found.assets[table]
     tops = [one.z for one in work.supports_of(carrier) if one.kind == "top"]

@@ -28,11 +28,11 @@ _NEAR_COUNT: Final = (4, 8)
 _NEAR_SPREAD: Final = 0.45
 """Meters around the first thing on a surface where a near view has the others: on a long table they are together."""
 _AGAIN: Final = 0.1
-"""Weight of a category that is in the scene already, for each of its objects."""
+"""Factor of the weight of a category for each of its objects that the scene has already."""
 _TWIN: Final = 0.1
-"""Weight of a second thing of one category on a surface, relative to the first one. There is no third."""
+"""Factor of the weight of a category that a surface has once already. If it has it twice, the weight is 0."""
 _OTHER_COLOR: Final = 0.1
-"""Weight of a model of another color where an item wants objects of one kind."""
+"""Factor of the weight of a model of another color for items that are `same`."""
 _TOP_SHARE: Final = 0.85
 """A surface at least at this fraction of a model's height is its top."""
 
@@ -237,7 +237,7 @@ class _Furnisher:
     def _one(
         self, item: Item, placed: Sequence[int], put: Callable[[Asset], int], beside: Sequence[int] = ()
     ) -> list[int]:
-        """The id of the first model that can be put there; empty if none can. See `_models`."""
+        """The id of the first model that can be put there; empty if none can. Arguments as in `_models`."""
         for asset in self._models(item, placed, beside):
             if found := put(asset):
                 self._note(asset)
@@ -263,7 +263,7 @@ class _Furnisher:
         """Models to try, most wanted first.
 
         Args:
-            beside: what stands on one of these shall not be repeated: no surface has a dozen bowls.
+            beside: ids of objects. Categories of what stands on them are seldom repeated.
         """
         found = self.arrangement.found
         there = Counter(

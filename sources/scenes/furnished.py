@@ -47,21 +47,20 @@ _LAYOUTS: Final = 4
 _SEEN: Final = 0.3
 """Objects of which less is forecast to be seen are left out."""
 _FRAMED: Final = 0.7
-"""So are things on others of which less is inside the frame: half a pumpkin at its edge is no part of a picture."""
+"""Things on others of which less is inside the frame are left out as well: the frame would cut them off."""
 _SEEN_TWIN: Final = 0.5
-"""The same for all but the best seen of the objects of one category: a name that fits two of them, of which one is
-nearly hidden, confuses a viewer."""
+"""`_SEEN` of all but the best seen object of each category: if a name fits two objects, a viewer must see both well."""
 _SMALL: Final = 0.7
 _WHOLE: Final = 0.6
 _LEAST: Final = 0.0015
-"""In near views and gardens, things whose largest side is less than `_SMALL` meters are left out as well if less of
-them is inside the frame, or they fill less of the image: nobody can tell what they are."""
+"""In near views and gardens, things whose largest side is less than `_SMALL` meters are left out as well if a smaller
+share of them than `_WHOLE` is inside the frame, or they fill a smaller share of the image than `_LEAST`."""
 _CAMERAS: Final = 16
 """Cameras that are tried for one room."""
 _CHOICES: Final = 2
 """Cameras that see enough, of which the best is taken."""
 _PLENTY: Final = 6
-"""Objects in a view that is not bare: others are taken only if no camera sees so many."""
+"""A view with fewer objects is taken only if no camera sees so many."""
 _EYE: Final[Mapping[View, Range]] = {"room": (1.3, 1.65), "near": (1.15, 1.7)}
 """Height of the eyes, meters."""
 _AZIMUTH: Final = 40.0
@@ -80,7 +79,7 @@ _NEAR_THINGS: Final = 3
 _AROUND: Final = 0.35
 """Meters of the surface around the middle of the things on it that a near view shows."""
 _GARDEN_THINGS: Final = 4
-"""Fewest objects in a view of a garden: with less, it looks empty."""
+"""Fewest objects in a view of a garden: with fewer, it looks empty."""
 _FOCUS: Final = (0.9, 0.08)
 """Least share of the focus that is inside the frame in a view of a room, and least share of the frame that it fills."""
 _NEIGHBORS: Final = 1.2
@@ -219,8 +218,8 @@ def overlaps(outlook: Mapping[int, Forecast], placements: Placements) -> bool:
 
 
 def _subject_fault(view: View, room: Room | Yard, found: Furnished, outlook: Mapping[int, Forecast], area: int) -> bool:
-    """Whether a view of a room cuts off its focus, shows it too small or, of a table, empty; or a near view or that of
-    a garden shows too few things."""
+    """Whether a view cuts off its focus, shows it too small, or shows a table without things on it; or whether a near
+    view or a view of a garden shows too few things."""
     if view == "near":
         return len(_things_on(found.surface, found.placements)) < _NEAR_THINGS
     seen = outlook.get(found.focus)
@@ -370,7 +369,7 @@ def _camera(
 
 
 def _subject(found: Furnished, view: View, garden: bool) -> F64:
-    """Points (n, 3) that the camera frames. In gardens, what stands near the focus as a whole."""
+    """Points (n, 3), world frame, that the camera frames. Gardens: including all of what stands near the focus."""
     chosen = found.surface if view == "near" else found.focus
     on_it = _things_on(chosen, found.placements)
     focus = prism(found.assets[chosen], found.placements[chosen])

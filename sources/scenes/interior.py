@@ -75,7 +75,7 @@ class Interior:
 
     @cached_property
     def eye_area(self) -> "shapely.Geometry":
-        """Where a camera can be."""
+        """Where a camera can be, seen from above, meters."""
         return _prepared(self.walkable.buffer(-EYE_FREE))
 
     @cached_property
@@ -132,8 +132,10 @@ class EnvironmentSpec:
 
 
 def lamp_over(interior: Interior, points: F64) -> tuple[float, float, float, float, float]:
-    """A large soft light below the ceiling, near some points (N, 2 or 3) and above where a camera can be: elsewhere the
-    ceiling may be lower."""
+    """A large soft light below the ceiling, near some points (N, 2 or 3).
+
+    It is above where a camera can be, because the ceiling may be lower elsewhere.
+    """
     import shapely
 
     low, high = np.reshape(shapely.bounds(interior.eye_area), (2, 2))

@@ -26,20 +26,21 @@ _BETWEEN: Final = 0.01
 """Meters between the parts of a heap at the start."""
 _LEAN_DEG: Final = (7.0, 20.0)
 _PAST_BALANCE_DEG: Final = 4.0
-"""Least angle between a lean and that at which a thing would stand on its edge."""
+"""Least angle by which a thing leans further than where its weight is above its edge."""
 _BALANCE: Final = 0.04
-"""Least distance between the middle of what lies on other loose things and the edge of the area between its contacts,
-in its largest sides."""
+"""Least distance between the center of what lies on other loose things and the edge of the area between its contacts,
+relative to its largest side."""
 _ROW: Final = 3
-"""Fewest things of a row of which the first may stand straight."""
+"""The first things of a row may stand straight if it has at least so many."""
 _LONG: Final = 2.0
 """A thing is long if its largest side is at least so many times the next one."""
 _FACING: Final = 0.7
-"""Least cosine between the front of a thing and the thin side that is then its face."""
+"""Least cosine between the front of a thing and its thin axis: then this side is its face."""
 _SIDE: Final = 0.04
-"""Size of the triangles by which the face is found that things lean against, and its depth, meters."""
+"""Meters: triangles are divided to this size to find the face that things lean against, and what is at most so far
+behind its front is part of it."""
 _AHEAD: Final = 1.0
-"""Meters in which it is looked for."""
+"""Meters ahead in which this face is searched for."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Site:
     """By which they may reach beyond the area."""
     ceiling: float = float("inf")
     shape: Callable[[], Fixed | None] = lambda: None
-    """The shape of what they rest on or in, where that is not a plane. It costs time, so starts are checked first."""
+    """Makes the shape of what they rest on or in; it returns None for a plane. This takes time, so starts are checked
+    first."""
     rim: float = 0.0
     """Height of the rim of a container above `height`: what rests in it is partly below."""
     below: float = 0.0
@@ -90,7 +92,7 @@ class Stop:
 
 
 def face(mesh: Mesh, pose: F64, along: F64, middle: F64, width: float, heights: tuple[float, float]) -> Stop | None:
-    """The side of a mesh that things meet which come from a point, moving level; None if there is nothing.
+    """The side of a mesh that things meet if they move level from a point; None if there is nothing.
 
     Args:
         pose: world_from_object of the mesh, 4x4.
@@ -145,10 +147,11 @@ def lying(rng: np.random.Generator, mesh: Mesh, spot: F64, height: float) -> Bod
 def leaning(
     rng: np.random.Generator, meshes: Sequence[Mesh], fronts: Sequence[float | None], stop: Stop, height: float
 ) -> list[Body]:
-    """Things in a row, the thinnest side first, against a stop: perhaps some that stand straight, then some that lean.
+    """Things in a row against a stop, each with its thin side toward it. The first ones may stand straight, the others
+    lean.
 
     Args:
-        fronts: direction of the front of each, degrees, object frame, where it is known.
+        fronts: direction of the front of each, degrees about z from +x, object frame; None: unknown.
     """
     along = np.array(stop.along)
     left = np.array([-along[1], along[0]])
@@ -250,9 +253,9 @@ def _stays(body: Body, rest: Rest, site: Site) -> bool:
 
 
 def _is_balanced(body: Body, rest: Rest) -> bool:
-    """Whether the middle of a thing is well above the area between its contacts.
+    """Whether the center of a thing is above the area between its contacts, `_BALANCE` from its edge.
 
-    Rolling friction also keeps a ball on the tip of another one.
+    Without this, rolling friction keeps a ball on the tip of another one.
     """
     import shapely
 
@@ -288,9 +291,10 @@ def _shadow(points: F64) -> "BaseGeometry":
 def _on_edge(
     rng: np.random.Generator, mesh: Mesh, front_deg: float | None, along: F64, lean_deg: float
 ) -> tuple[F64, float]:
-    """The rotation (3, 3) that sets a thing on its edge, thin side first, leaning by an angle; and its height then.
+    """The rotation (3, 3) that sets a thing on its edge, with its thin side toward what it leans on and leaning by an
+    angle; and its height before it leans, meters.
 
-    A side that is known to be its face, or was above, faces away from what it leans on.
+    Its face, if it is known, and what was its upper side face away from what it leans on.
     """
     points = mesh.points
     size = np.ptp(points, axis=0)

@@ -80,10 +80,10 @@ class Fixed:
     """A thing that does not move: its mesh in the object frame, world_from_object (4x4, rigid), and its shape."""
 
     mesh: Mesh
-    """Without faces: only an outline of the thing is known, and what touches it has an infinite gap."""
+    """If it has no faces, only an outline of the thing is known, and what touches it has an infinite gap."""
     pose: F64
     pieces: Sequence[F64] = ()
-    """Points (n, 3) of convex pieces."""
+    """Points (n, 3) of convex pieces, object frame."""
     boxes: Boxes = NO_BOXES
 
 
@@ -108,7 +108,7 @@ class Rest:
     on: list[tuple[int, F64]] = field(default_factory=list[tuple[int, F64]])
     """Planes that it touches, and the points (3,) where."""
     points: list[F64] = field(default_factory=list[F64])
-    """Where (3,) it touches anything."""
+    """Points (3,) where it touches anything, world frame."""
     fixed: set[int] = field(default_factory=set[int])
     """Fixed things that it touches."""
     held_by: set[int] = field(default_factory=set[int])
@@ -234,10 +234,10 @@ def _read_contacts(
     poses = [*(rest.pose.matrix() for rest in rests), *(thing.pose for thing in fixed)]
     frames = [invert_rigid(pose) for pose in poses]
     meshes = [*(body.mesh for body in bodies), *(thing.mesh for thing in fixed)]
-    # Copies: each field of the list is read from MuJoCo anew.
+    # Copies, because each access reads the field from MuJoCo anew.
     contacts = data.contact
     for point, geoms, rise in zip(contacts.pos.copy(), contacts.geom.copy(), contacts.frame[:, 2].copy(), strict=True):
-        # Of the world and its planes, the number is `_FIXED`.
+        # The number of the world and its planes is `_FIXED`.
         pair = [int(model.geom_bodyid[geom]) - 1 for geom in geoms]
         gaps = [0.0 if one == _FIXED else meshes[one].distance(transform(frames[one], point)) for one in pair]
         # The contact's normal points from its first geom to its second.

@@ -59,7 +59,7 @@ class Opening:
     surface: Surface
     """Of the frame, and of the leaf of a door."""
     sill: float = 0.045
-    """How far the sill of a window stands out of the wall."""
+    """How far the sill of a window stands out of the wall, meters."""
 
     @property
     def span(self) -> Range:
@@ -229,7 +229,8 @@ def dress_room(rng: np.random.Generator, room: Room, taken: Furniture, things: F
     place for them.
 
     Args:
-        things: footprints and heights of what stands on furniture. Curtains keep off these, and sills end at the wall.
+        things: as `taken`, of what stands on furniture. Curtains keep off these things, and a sill ends at the wall
+            where one of them would be in it.
     """
     curtains = _curtains(rng, room, [*taken, *things]) if rng.random() < 0.65 else ()
     pictures = _pictures(rng, room, curtains, taken)
@@ -242,7 +243,7 @@ def dress_room(rng: np.random.Generator, room: Room, taken: Furniture, things: F
 
 
 def _with_sill(room: Room, opening: Opening, taken: Furniture) -> Opening:
-    """The window with a sill that ends at the wall, where something would be in it."""
+    """The opening; if something would be in its sill, with a sill that ends at the wall."""
     first, last = opening.span
     before = _standing_at(room, opening.wall, taken, opening.sill + 0.005)
     meets = any(
@@ -283,7 +284,7 @@ def blocked(room: Room, bottom: float, top: float) -> list["shapely.Polygon"]:
             far = [_at_wall(room, curtain.wall, end, _CURTAIN_DEPTH) for end in reversed(ends)]
             found.append(shapely.Polygon([*near, *far]))
     for window in room.windows():
-        # Of a window down to the floor there is none.
+        # A window down to the floor has no sill.
         if window.bottom > 0.1 and bottom < window.bottom and window.bottom - _SILL[1] < top:
             first, last = window.span
             ends = (first - _SILL[0], last + _SILL[0])

@@ -22,8 +22,8 @@ _ROWS = 64
 """Rows of the grid on which occlusion is counted."""
 _CORNERS = 24
 _RIM_SLOPE = 1.0
-"""Meters by which a container widens from its floor to its rim, per meter of height: that of a bowl. The walls of a
-steeper one end at its outline."""
+"""Meters by which a bowl widens from its floor to its rim, per meter of height. Containers widen so much at most, and
+not beyond their outline."""
 _BACK = (0.85, 0.015)
 """What stands lower than this fraction of its carrier's height may have a back or arms around it: these are opposite to
 the side to which the surface is off the middle by at least so many meters."""

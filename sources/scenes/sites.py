@@ -39,7 +39,7 @@ _NEAR_WALL: Final = 0.1
 _STOP: Final = 0.06
 """Least height of what things lean against, meters."""
 _SKIRTING: Final = 0.02
-"""Meters from walls and objects on the floor at which loose things stay: skirting is no part of a wall's plane."""
+"""Meters that loose things on the floor keep from walls, whose planes have no skirting, and from objects."""
 _CONTAINER_CELLS: Final = 14
 """Boxes across a container."""
 _CELL: Final = 0.05
@@ -53,7 +53,7 @@ _HEAP: Final = 1.7
 _CROWDED: Final = 2.0
 """Largest side of a thing in a container, in radii of the container's floor."""
 _SLIM: Final = 0.3
-"""Largest thickness of what leans against a wall, in largest sides."""
+"""Largest thickness of what leans against a wall, relative to its largest side."""
 _NO_FACES: Final = np.zeros((0, 3), np.int64)
 
 
@@ -98,7 +98,7 @@ class Sites:
         """A thing on the floor that leans against a wall; as `on_floor`.
 
         Args:
-            walls: of which one is chosen.
+            walls: one of these is chosen at random.
         """
         if min(thing.size_m) > _SLIM * max(thing.size_m):
             return {}
@@ -249,7 +249,7 @@ class Sites:
         return face(self._mesh_of(other), pose_of(place), along, start, width, reach), chosen
 
     def _others(self, spot: F64, standing: Standing | None, leans_on: int = 0) -> dict[int, Fixed]:
-        """What stands near a spot on the same level: outlines, and the shape of what things lean against."""
+        """What stands near a spot on the same level, as outlines; of what things lean against, its shape."""
         import shapely
 
         found: dict[int, Fixed] = {}

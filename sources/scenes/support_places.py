@@ -31,7 +31,7 @@ _SQUARE: Final = 0.7
 _CROWDED: Final = 2.2
 """Largest side of a thing on a surface, in radii of the surface."""
 _FROM_END: Final = 0.2
-"""Share of a surface, at each of its ends, where the first thing of a near view is not put."""
+"""Share of a surface at each of its ends that the first thing of a near view keeps off."""
 _CHOICES: Final = 3
 """Free spots among which a thing is put where it hides least."""
 _TALL: Final = 0.16
@@ -108,8 +108,12 @@ def next_on_support(work: Arrangement, asset: Asset, other: int, side: float) ->
 
 
 def may_hold(work: Arrangement, other: int, support: Support, surface: Surface | None) -> bool:
-    """Whether things may stand on a support of an object: it is of the wanted kind, not above the eyes, nor open to the
-    wall only."""
+    """Whether things may stand on a support of an object: its kind is the wanted one, it is not above the eyes, and it
+    is open to another side than a wall.
+
+    Args:
+        surface: the wanted kind; None: any.
+    """
     kind = _surface(work.found.assets[other], support)
     base = work.found.placements[other]
     if kind is None or (surface is not None and surface != kind) or base.z + support.z > _HIGHEST:

@@ -73,7 +73,7 @@ class Role(Options):
     is_: tuple[str, ...] = Field(alias="is", min_length=1)
     """Categories. `table` includes `wooden table` and `table with tablecloth`."""
     except_: tuple[str, ...] = Field(default=(), alias="except")
-    """Categories that cannot, although `is` includes them."""
+    """Categories that cannot play the role, although `is` includes them."""
     size: Range = (0.0, 10.0)
     """Range of the largest side."""
     height: Range = (0.0, 10.0)

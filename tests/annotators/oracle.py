@@ -90,9 +90,8 @@ def false_supports(facts: PairFacts, text: str, names: Mapping[str, int]) -> tup
     mine = next(thing for thing in facts.objects if thing.id == facts.edit.object)
     noun = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
     words = "|".join((*_LEAVING, *_PLACING))
-    pattern = (
-        rf"(?<!next )(?<!close )\b({words}) (?:(?:the|a) (?:(top|middle|bottom) )?shelf of )?the ({noun})(?! of)\b"
-    )
+    shelf = r"(?:(?:the|a) (?:(top|middle|bottom) )?(?:shelf|level) of )?"
+    pattern = rf"(?<!next )(?<!close )\b({words}) {shelf}the ({noun})(?! of)\b"
     found, wrong = 0, list[str]()
     for match in re.finditer(pattern, text):
         how, shelf, name = match.groups()
@@ -136,7 +135,7 @@ def false_caption(facts: PairFacts, text: str, state: str, nouns: Mapping[int, s
             last = carrier = (
                 last
                 if carrier == "it"
-                else re.sub(r"^(?:(?:top|middle|bottom|a)? ?shelf of )(?:the |an? )?", "", carrier)
+                else re.sub(r"^(?:(?:top|middle|bottom|a)? ?(?:shelf|level) of )(?:the |an? )?", "", carrier)
             )
             below = [id for id, noun in nouns.items() if noun == carrier]
             if not below:

@@ -106,7 +106,7 @@ def _swapped(facts: PairFacts, text: str) -> Iterator[tuple[str, str]]:
     edit = facts.edit
     half_turn = abs(wrap_degrees(edit.rotation_deg if edit.kind == "rotate" else edit.yaw_deg)) == 180
     for kind, pairs in _SWAPS.items():
-        if kind == "row" and re.search(r"\bup against\b|\btop of\b|\bshelf of\b", hidden):
+        if kind == "row" and re.search(r"\bup against\b|\btop of\b|\b(?:shelf|level) of\b", hidden):
             continue
         if edit.kind not in _APPLIES[kind] or (half_turn and kind in ("side", "sense")):
             continue
@@ -177,7 +177,7 @@ def _on_another_support(facts: PairFacts, text: str) -> Iterator[tuple[str, str]
     for side in sides:
         support: SupportRef = getattr(mine, side)
         name = "floor" if support.kind == "floor" else _name(facts, support.object)
-        shelf = r"(?:(?:the|a) (?:(?:top|middle|bottom) )?shelf of )?"
+        shelf = r"(?:(?:the|a) (?:(?:top|middle|bottom) )?(?:shelf|level) of )?"
         found = (
             re.search(rf"(?<!next )\b({_HOW}) ({shelf})the {re.escape(name)}(?! on the (?:left|right))\b", text)
             if name

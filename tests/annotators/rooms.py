@@ -263,7 +263,7 @@ def _on_floor(rng: np.random.Generator, scene: Scene, before: Placements, id: in
 
 
 def facts_of(spec: SceneSpec, names: dict[int, str]) -> PairFacts:
-    """The facts of a sampled pair, with forecast boxes."""
+    """The facts of a sampled pair, with boxes from the forecast."""
     states = (spec.source, spec.target)
     outlooks = [forecast(spec.objects, state.placements, state.camera, (SIDE, SIDE)) for state in states]
     objects: list[SceneObject] = []

@@ -77,7 +77,7 @@ def test_shelves_are_told_by_their_numbers():
             shelved = on_shelf(facts, shelf, shelves)
             mine = shelved and next(one for one in shelved.objects if one.id == shelved.edit.object)
             if shelved and mine and mine.target_support.kind == "shelf" and mine.source_support.kind != "shelf":
-                words = {word for text in texts_of(shelved) for word in re.findall(r"(\w+) shelf of", text)}
+                words = {word for text in texts_of(shelved) for word in re.findall(r"(\w+) (?:shelf|level) of", text)}
                 said.setdefault((shelf, shelves), set()).update(words)
     assert said[1, 2] == said[1, 3] == {"bottom"} and said[2, 2] == said[3, 3] == {"top"}
     assert said[2, 3] == {"middle"} and said[2, 4] <= {"a"}

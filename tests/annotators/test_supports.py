@@ -109,6 +109,7 @@ def test_shelves():
         (on(1, "inside"), "the bowl", "the bowl", "in, inside", "into", "out of"),
         (on(1, "under"), "the bed", "the bed", *["under, underneath, beneath"] * 2, "out from under, from under"),
         (on(1, "shelf", 3, 3), "the rack", "the top shelf of the rack", "on", "to, onto", "off, from"),
+        (on(1, "shelf", 3, 3), "the shelf", "the top level of the shelf", "on", "to, onto", "off, from"),
         (on(1, "shelf", 1, 1), "the shelf", "the shelf", "on", "to, onto", "off, from"),
         (on(1, "shelf", 1, 1), "the table", "the shelf of the table", "on", "to, onto", "off, from"),
         (FLOOR, "the floor", "the floor", "on", "to, onto", "off, from"),
@@ -123,4 +124,5 @@ def test_phrases(support, name, noun, where, whereto, whence):
 
 def test_one_of_many_shelves_is_left_open():
     inner = on(1, "shelf", 2, 4)
+    assert at(inner, "the blue shelf") == ["on a level of the blue shelf"]
     assert at(inner, "the rack") == ["on a shelf of the rack"] and off(inner, "the rack") == ["from the rack"]

@@ -23,7 +23,7 @@ from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatial
 RAY = Path(sys.executable).with_name("ray")
 MARK = "SPATIALDATA_TEST_HEAD"
 PATIENCE_S = 300
-"""Seconds until something has hung: other tests use the same cores, and a build surveys its assets first."""
+"""Seconds after which something hangs. Other tests use the same cores, and a build surveys its assets first."""
 SHIPPED = ("annotators", "examples", "pipeline", "shards", "sources", "training", "spatialdata_builder.py")
 MARKER = """
 import os, sys
@@ -198,7 +198,7 @@ def test_literally_ray_job_submit_pipeline_build(head: Head):
         result, _ = run.communicate(timeout=PATIENCE_S)
     finally:
         run.kill()
-        for pid in drivers():  # a job that is left would keep the cores from the other tests
+        for pid in drivers():  # a job that stays behind would take the cores of other tests
             os.kill(pid, signal.SIGKILL)
     plan = json.loads((out / "plan.json").read_text())
     assert (plan["samples"], plan["config"]["source"]["kind"]) == (120, "procedural")

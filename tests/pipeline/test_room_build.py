@@ -100,7 +100,7 @@ def test_a_lost_layer_and_lost_supports_come_back_as_they_were(out: Path, tmp_pa
 @pytest.mark.blender
 @pytest.mark.ray
 def test_a_killed_build_gives_the_same_shards(out: Path, tmp_path: Path):
-    """Killed in one process, resumed on Ray: neither the stop nor the engine is seen in what is packed."""
+    """Killed in one process and resumed on Ray: the packed bytes depend neither on the stop nor on the engine."""
     copy = tmp_path / "out"
     driver = subprocess.Popen(
         [sys.executable, "-m", "spatialdata_builder.pipeline.cli", *arguments(copy)],

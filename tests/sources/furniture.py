@@ -5,6 +5,9 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+import trimesh
+
 from spatialdata_builder.sources.assets.asset import Asset
 from spatialdata_builder.sources.assets.carriers import AssetSupports
 from spatialdata_builder.sources.assets.mesh import read_mesh
@@ -35,3 +38,8 @@ def supports_of(asset: Asset) -> AssetSupports:
 def mesh_of(asset: Asset) -> Mesh:
     with TemporaryDirectory() as folder:
         return Mesh(*read_mesh(asset, write_glb(asset.uid, Path(folder))))
+
+
+def solid(mesh: trimesh.Trimesh) -> Mesh:
+    """The same triangles as a mesh of this project."""
+    return Mesh(np.array(mesh.vertices), np.array(mesh.faces))

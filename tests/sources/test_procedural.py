@@ -26,7 +26,7 @@ from spatialdata_builder.sources.survey.geometry import SurveyAssets
 
 UIDS = [f"procedural-{kind}-{number:04d}" for kind in KINDS for number in (0, 5)]
 VARIANTS = 16
-"""Of the largest catalog here; a build has 24 of each kind."""
+"""Of each kind, in the largest catalog here. A build has 24."""
 
 
 def build(kind: str, number: int) -> Model:

@@ -65,7 +65,11 @@ def _splits(tally: Tally, kinds: Sequence[str]) -> str:
 
 
 def _crossed(name: str, title: str, found: Shares[tuple[str, str]], kinds: Sequence[str]) -> str:
-    """Samples by a filter of the gallery (rows, the most frequent first) and kind of edit; empty if there are none."""
+    """Samples by a filter of the gallery (rows, the most frequent value first) and kind of edit; empty without samples.
+
+    Args:
+        name: of the filter.
+    """
     totals: dict[str, int] = {}
     for (_, value), pairs in found.all.items():
         totals[value] = totals.get(value, 0) + pairs

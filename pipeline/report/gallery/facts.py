@@ -32,7 +32,7 @@ class Facts(NamedTuple):
     values: Mapping[str, float | None]
     """The measures that apply, by `measures.Measure.name`."""
     scene: str = ""
-    """Its kind; empty in sets of open scenes only."""
+    """Kind of the scene; empty in sets of open scenes only."""
     support: str = ""
     """What the (first) edited object stands on, as `supports_text` says it."""
 

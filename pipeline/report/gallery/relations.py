@@ -1,7 +1,8 @@
 """The relations that an instruction says: on a shelf, off, next to, ...
 
-Invariant: the parser of instructions reads what is said. What the edited object stands on, which a record may store,
-only tells apart what `on` means; docs/scenes.md has the definitions. Nothing is measured.
+Invariant: they are read by the parser of instructions, and nothing is measured. The stored support of the edited
+object, if there is one, only decides what `on` means (on a shelf, on the floor, onto a stack). docs/scenes.md has the
+definitions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,7 +58,7 @@ def relations_of(text: str, edit: Mapping[str, Any], objects: Sequence[Mapping[s
 
 
 def _on(support: Mapping[str, Any], by_id: Mapping[int, Mapping[str, Any]]) -> str:
-    """What `on` means, of a support that is no shelf; empty support: unknown."""
+    """What `on` means if the support is no shelf. An empty support is unknown."""
     if support.get("kind") == "floor":
         return "on the floor"
     below = by_id.get(support.get("object", 0))

@@ -34,9 +34,8 @@ before there were rules for it, and split at random. The rules were developed on
 `supports, slang and notes`, `supports, other people`: five lists of 40 that imitate different people. Each was read
 once before the rules were tuned on it.
 `supports, untouched`: written last, and the rules were not changed after it was read.
-`free, development`, `free, held out`: 118 sentences by one author who had not read the rules, as varied as people are,
-split at random. The rules were developed on the first half. Of the second half, only the number of right ones was
-read.
+`free, development`, `free, held out`: 118 varied sentences by one author who had not read the rules, split at random.
+The rules were developed on the first half. Of the second half, only the number of correct ones was looked at.
 `free, later`: 40 sentences written after most of these rules, and read once before the rules were tuned on them."""
 
 

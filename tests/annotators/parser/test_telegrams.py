@@ -35,6 +35,8 @@ FROM_SHELF = ON_THE_DESK.model_copy(update={"origin": "on", "origin_object": "sh
         "Put the vase, I mean the mug, on the desk.",
         "Put the mug on the chair, no wait, on the desk.",
         "Not the vase, the mug should go on the desk.",
+        "Mind moving the mug onto the desk?",
+        "Take care the mug ends up on the desk.",
     ],
 )
 def test_a_note_or_a_wrapped_request_is_a_request(text: str):
@@ -52,6 +54,8 @@ def test_a_note_or_a_wrapped_request_is_a_request(text: str):
         "The mug was left on the shelf and needs to be put on the desk.",
         "Why is the mug on the shelf? Put it on the desk.",
         "From the shelf, take the mug and put it on the desk.",
+        "Move the mug, the red one on the shelf, to the desk.",
+        "The kid put the mug on the shelf. Put it on the desk.",
     ],
 )
 def test_notes_say_what_an_object_leaves(text: str):

@@ -80,12 +80,12 @@ def test_without_any_asset_the_command_fails(cache: Path):
     assert infinigen("--to", cache, "--factories", "chair", "--first-seed", 1).code == 1
 
 
-def test_a_folder_of_other_files_is_refused(tmp_path: Path):
+def test_a_folder_of_other_files_is_rejected(tmp_path: Path):
     (tmp_path / "models.csv").write_text("file\n")
     assert_fails(infinigen("--to", tmp_path), "holds other files (models.csv)")
 
 
-def test_a_folder_in_use_is_refused(cache: Path):
+def test_a_folder_in_use_is_rejected(cache: Path):
     held = AssetCache(cache)
     assert_fails(infinigen("--to", cache), "another process writes into it")
     held.close()

@@ -96,14 +96,14 @@ def test_a_plan_without_supports_says_so(tmp_path: Path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kinds", [("{open: 1}", "{room: 1, garden: 2}"), ("{room: 1}", "{open: 2}")])
 def test_open_scenes_and_other_kinds_are_two_plans(tmp_path: Path, kinds: tuple[str, str]):
-    """The refusal is one line about the key that was changed, and leaves the old plan as it was."""
+    """The error is one line about the key that was changed, and the old plan stays as it was."""
     store = LayerStore(str(tmp_path / "out"))
     old, new = (config_of("source.variants=1", f"scene.kinds={one}") for one in kinds)
     plan = plan_build(old, store, lambda _: None, quiet=True)
     before = files_of(tmp_path / "out")
-    with pytest.raises(BadInput) as refused:
+    with pytest.raises(BadInput) as caught:
         plan_build(new, store, lambda _: None, quiet=True)
-    line = str(refused.value)
+    line = str(caught.value)
     assert line.startswith("scene.kinds: ") and ", ".join(new.scene.kinds) in line and "another --out" in line
     assert "\n" not in line and files_of(tmp_path / "out") == before
     assert plan_build(old, store, lambda _: None, quiet=True) == plan

@@ -54,7 +54,7 @@ def edited(key: str, kind: EditKind, split: Split = "train", **edit: object) -> 
 
 
 def supported(key: str, kind: EditKind) -> dict[str, bytes]:
-    """As `edited`, of a room: object 1 is on the floor, object 2 goes from its second shelf to its top."""
+    """As `edited`, in a room: object 1 is on the floor, object 2 goes from the second shelf of object 1 to its top."""
     members = edited(key, kind)
     record = record_of(members)
     shelf = SupportRef(object=1, kind="shelf", shelf=2, shelves=3)

@@ -253,7 +253,7 @@ def test_the_number_of_cells():
     far = slab(0.01, 0.01, 0.01, 20.0, 0, 0)
     mesh = trimesh.util.concatenate([slab(0.4, 0.4, 0.7, 0, 0, 0), far])
     assert HeightMap.of(mesh.vertices, mesh.faces, Detail(500)).cell == pytest.approx(20.205 / 500)
-    # The circle in the top has a radius of 0.2 m: 2 % of 20 m is too much with half a cell less, of 3 m it is not.
+    # The circle in the top has a radius of 0.2 m, less half a cell: too small for 2 % of 20 m, but not for 2 % of 3 m.
     assert find_supports(mesh.vertices, mesh.faces, Detail(500)) == ()
     (top,) = find_supports(mesh.vertices, mesh.faces, Detail(500), width=3.0)
     assert top.z == pytest.approx(0.7) and 0.12 < top.radius < 0.2

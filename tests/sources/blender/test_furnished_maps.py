@@ -22,7 +22,7 @@ from tests.sources.furniture import furniture, mesh_of, with_physics
 pytestmark = pytest.mark.slow
 SIDE = 144
 LEAST_PX = 60
-"""Objects that cover less are single pixels at this size."""
+"""Objects with fewer pixels are not compared: at this size they are mostly edges."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ CASES: dict[str, tuple[SceneKind, Callable[[SceneSpec], bool]]] = {
 
 
 def found(case: str) -> SceneSpec:
-    """The first scene that has what is wanted."""
+    """The first scene that fits a case."""
     if case == "settled":
         pytest.importorskip("mujoco", reason="MuJoCo (extra `physics`) is not installed")
     kind, fits = CASES[case]

@@ -106,7 +106,7 @@ SCENES: dict[str, tuple[list[Solid], list[tuple[float, float, float]], tuple[flo
 
 
 def scene(name: str, folder: Path) -> tuple[SceneSpec, dict[int, Path]]:
-    """The scene of a name, in which its first object is translated, and the files of its objects."""
+    """A scene of `SCENES` in which the first object is translated, and the files of its objects."""
     solids, places, (x, y), floor, light = SCENES[name]
     objects: list[SceneObjectSpec] = []
     files: dict[int, Path] = {}

@@ -408,7 +408,7 @@ def test_all_edits_of_a_scene_share_it():
         assert len({repr((s.objects, s.room, s.source.camera)) for s in found if isinstance(s, SceneSpec)}) <= 1
 
 
-def test_a_draft_that_an_uneven_surface_would_lift_is_refused():
+def test_a_draft_that_an_uneven_surface_would_lift_is_rejected():
     scene, draft = next((s, d) for s, d in edits("rotate") if d.source.placements[d.edit.object].standing)
     place = draft.target.placements[draft.edit.object]
     lifted = draft_of(

@@ -87,7 +87,7 @@ def test_objects_stand_on_the_floor_and_on_surfaces():
         for first, (outline, z) in outlines.items():
             for second, (other, height) in outlines.items():
                 assert first == second or z != height or outline.distance(other) > 0.009
-        # A scene is a view of one surface, or one of the floor.
+        # All objects stand on one surface, or the view shows the floor and something on it.
         standings = {place.standing for place in scene.placements.values()}
         assert len(standings) == 1 or None in standings
     assert kinds == {"floor", "top"}

@@ -158,7 +158,7 @@ def test_a_near_view_shows_some_things_on_a_surface():
 
 
 def test_a_surface_does_not_repeat_things():
-    """At most two things of one category beside each other, and seldom two, but for books in a stack or fruit."""
+    """At most two things of one category stand on one surface, and seldom two."""
     surfaces = repeated = 0
     for one in scenes():
         there: dict[tuple[int, int], Counter[str]] = {}
@@ -174,7 +174,7 @@ def test_a_surface_does_not_repeat_things():
 
 
 def test_things_of_one_name_are_both_seen_well():
-    """All but the best seen of one category; the forecast counts what is outside the frame as not seen."""
+    """Of several objects of one category, at least half of each is seen inside the frame, except for the best seen."""
     pairs = 0
     for one in scenes():
         seen = forecast(one.objects, one.placements, one.camera, SIZE, one.supports)

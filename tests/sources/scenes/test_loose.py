@@ -36,7 +36,7 @@ from spatialdata_builder.sources.scenes.spec import (
 )
 from spatialdata_builder.sources.scenes.standing import carrying, renumbered, riders
 from spatialdata_builder.sources.scenes.template import Template, Templates, builtin_templates
-from tests.sources.furniture import furniture, mesh_of, with_physics
+from tests.sources.furniture import furniture, mesh_of, solid, with_physics
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("mujoco", reason="MuJoCo (extra `physics`) is not installed")
@@ -101,7 +101,7 @@ def clearances(
     apart = points[rays, 2] - hits[:, 2]
     deep = np.flatnonzero(apart < -0.0005)
     if len(deep):
-        # Under a stem or a handle that is thinner than `lift`: the way up first meets a side that looks down.
+        # The point is below a stem or a handle that is thinner than `lift` if the first side above it faces down.
         _, above, met = others.ray.intersects_location(points[rays[deep]], -down[: len(deep)], multiple_hits=False)
         outside = above[others.face_normals[met, 2] < 0]
         apart[deep[outside]] = np.inf
@@ -214,7 +214,7 @@ def test_another_process_gives_the_same_scenes():
 
 
 def digest() -> str:
-    """Of two rooms, from few models: a process of its own must make them all."""
+    """Of two rooms of few models, because another process has to make them all."""
     rooms = [room(seed, variants=1) for seed in range(2)]
     assert all(map(settled, rooms))
     found = [(one.placements, [asset.uid for asset in one.assets.values()]) for one in rooms]
@@ -224,10 +224,6 @@ def digest() -> str:
 def box(size, x: float, z: float) -> Body:
     mesh = trimesh.creation.box(size)
     return Body(solid(mesh), trimesh.transformations.translation_matrix((x, 0.0, z)))
-
-
-def solid(mesh: trimesh.Trimesh) -> Mesh:
-    return Mesh(np.array(mesh.vertices), np.array(mesh.faces))
 
 
 def test_what_falls_off_is_left_out():
@@ -302,13 +298,13 @@ def test_books_lean_on_a_shelf():
             apart = clearances(meshes[number], trimesh.util.concatenate([case, *others]))
             assert -0.002 < apart.min() < 0.002
             assert meshes[number].bounds[1, 2] < shelf.z + shelf.clearance
-            # How far its thin side is from level: a book on its edge has it level.
+            # The angle between its thin axis and the level: 0 for a book that stands on its edge.
             leaning += 3 < np.rad2deg(np.arcsin(abs(pose_of(place)[2, 2]))) < 45
     assert rows >= 4 and leaning >= 4
 
 
 def board(seed: int) -> tuple[Asset, Mesh]:
-    """A board that faces -y, of some size."""
+    """A board of random size that faces -y."""
     width, thick, height = generator(seed).uniform((0.15, 0.015, 0.6), (0.5, 0.04, 1.6)).tolist()
     mesh = trimesh.creation.box((width, thick, height))
     mesh.vertices[:, 2] += height / 2
@@ -375,7 +371,7 @@ def test_boards_lean_on_walls():
 
 
 def scene_specs(kind: str, count: int = 8) -> list[SceneSpec]:
-    """Of few rooms, with furniture that carries nothing: two objects must be able to exchange their places."""
+    """Scenes with some furniture that carries nothing, so that two objects can exchange their places."""
     options = SceneOptions(kinds={"room": 1})
     free = [
         {"role": "chair", "place": "around", "of": "table", "count": [2, 4]},

@@ -13,6 +13,7 @@ from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.geometry import similarity, tilted_similarity
 from spatialdata_builder.sources.scenes.convex import Mesh, surface
 from spatialdata_builder.sources.scenes.physics import Body, Fixed, Plane, is_installed, need_mujoco, settle
+from tests.sources.furniture import solid
 
 pytest.importorskip("mujoco", reason="MuJoCo (extra `physics`) is not installed")
 FLOOR = Plane((0.0, 0.0, 0.0), (0.0, 0.0, 1.0))
@@ -20,10 +21,6 @@ FLOOR = Plane((0.0, 0.0, 0.0), (0.0, 0.0, 1.0))
 
 def body(mesh: trimesh.Trimesh, *start: np.ndarray) -> Body:
     return Body(solid(mesh), np.linalg.multi_dot([*start, np.eye(4), np.eye(4)]))
-
-
-def solid(mesh: trimesh.Trimesh) -> Mesh:
-    return Mesh(np.array(mesh.vertices), np.array(mesh.faces))
 
 
 def at(x: float, y: float, z: float, degrees: float = 0.0, axis=(1.0, 0.0, 0.0)) -> np.ndarray:

@@ -211,7 +211,7 @@ def test_daylight_does_not_change_lamps():
 
 
 def test_curtains_and_sills_keep_off_what_stands_on_furniture():
-    """On a bench along the wall of a window, things of several heights: no part of either is inside one of them."""
+    """Things of several heights on a bench below a window: no part of a curtain or a sill is inside one of them."""
     cleared = 0
     for seed in range(60):
         rng = np.random.default_rng(seed)
