@@ -260,6 +260,7 @@ def _row_of(record: SampleRecord) -> dict[str, Any]:
         "dataset": record.dataset,
         "edit": record.edit.kind,
         "derived": record.provenance.derived,
+        **record.provenance.model_dump(include={"family"}),
         "category": edited[0] if edited else "",
         "instruction": record.instruction.text,
         "caption": record.caption,

@@ -16,7 +16,16 @@ from . import codecs
 from .layout import TEXT_EXTENSIONS, field_of
 from .reader import StoredSample, read_record
 from .recipes import IMAGE_MEMBERS, MAP_MEMBERS
-from .schema import SUPPORT_FIELDS, SUPPORT_VERSION, TWO_OBJECT_VERSION, MapInfo, SampleRecord, objects_edited
+from .schema import (
+    FAMILY_FIELDS,
+    FAMILY_VERSION,
+    SUPPORT_FIELDS,
+    SUPPORT_VERSION,
+    TWO_OBJECT_VERSION,
+    MapInfo,
+    SampleRecord,
+    objects_edited,
+)
 
 ProblemKind = Literal[
     "manifest",
@@ -120,6 +129,10 @@ def _read_json(sample: StoredSample, split: str, problems: list[Problem]) -> Sam
         ("edit.second_object", TWO_OBJECT_VERSION, ["second_object" in record.edit.model_fields_set]),
         ("scene", SUPPORT_VERSION, ["scene" in record.model_fields_set]),
         ("objects.*_support", SUPPORT_VERSION, [one.model_fields_set >= SUPPORT_FIELDS for one in record.objects]),
+        *(
+            (f"provenance.{name}", FAMILY_VERSION, [name in record.provenance.model_fields_set])
+            for name in sorted(FAMILY_FIELDS)
+        ),
     ):
         if set(given) != {record.schema_version >= since}:
             what = f"must be there from version {since}, and not before; the record's is {record.schema_version}"

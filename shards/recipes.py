@@ -65,6 +65,8 @@ class Recipe:
     """Layers of a build that the package does not know."""
     supports: bool = False
     """Whether the records say what each object stands on: a fact of the build."""
+    families: bool = False
+    """Whether the records say which samples share a scene: a fact of the build."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.members) - {*PAIR_MEMBERS, *MAP_MEMBERS})

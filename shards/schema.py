@@ -9,18 +9,19 @@ compares byte by byte. Changing one makes `verify` report existing shards, so it
 """
 
 from collections.abc import Collection
-from typing import Annotated, Any, Literal, assert_never
+from typing import Annotated, Any, ClassVar, Literal, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-SCHEMA_VERSION, TWO_OBJECT_VERSION, SUPPORT_VERSION = 3, 4, 5
-"""Versions that are written: of a set without edits of two objects, of a set that may have such edits, and of a set
-that says what its objects stand on (it may have any edits)."""
-WRITTEN_VERSIONS = (SCHEMA_VERSION, TWO_OBJECT_VERSION, SUPPORT_VERSION)
-READABLE_VERSIONS = (1, 2, 3, 4, 5)
+SCHEMA_VERSION, TWO_OBJECT_VERSION, SUPPORT_VERSION, FAMILY_VERSION = 3, 4, 5, 6
+"""Versions that are written: of a set without edits of two objects, of a set that may have such edits, of a set that
+says what its objects stand on, and of a set whose scenes have more than two edits (both may have any edits)."""
+WRITTEN_VERSIONS = (SCHEMA_VERSION, TWO_OBJECT_VERSION, SUPPORT_VERSION, FAMILY_VERSION)
+READABLE_VERSIONS = (1, 2, 3, 4, 5, 6)
 """Versions of the record. Version 1 lacks `derived` and `origin` in `provenance`, since there were no derived samples.
 Versions 1 and 2 lack `family` of objects. Versions 1 to 3 lack `second_object` in `edit`. Versions 1 to 4 lack
-`scene`, and `source_support` and `target_support` of objects."""
+`scene`, and `source_support` and `target_support` of objects. Versions 1 to 5 lack `family` and `states` in
+`provenance`."""
 
 EditKind = Literal["translate", "rotate", "scale", "remove", "insert", "camera", "swap"]
 EDIT_KINDS: tuple[EditKind, ...] = ("translate", "rotate", "scale", "remove", "insert", "camera", "swap")
@@ -42,14 +43,17 @@ def objects_edited(kind: EditKind) -> int:
 TWO_OBJECT_KINDS: tuple[EditKind, ...] = tuple(kind for kind in EDIT_KINDS if objects_edited(kind) == 2)
 
 
-def schema_version(kinds: Collection[EditKind], supports: bool = False) -> int:
+def schema_version(kinds: Collection[EditKind], supports: bool = False, families: bool = False) -> int:
     """The version of the records of a set that may have edits of these kinds: all samples of a set have the same keys.
 
     Where one of the kinds edits two objects, every `edit` has `second_object`; else none has it.
 
     Args:
-        supports: whether the set says what its objects stand on. Then every record has all keys.
+        supports: whether the set says what its objects stand on. Then every record has the keys of this, too.
+        families: whether the set says which samples share a scene. Then every record has all keys.
     """
+    if families:
+        return FAMILY_VERSION
     if supports:
         return SUPPORT_VERSION
     return TWO_OBJECT_VERSION if set(kinds) & set(TWO_OBJECT_KINDS) else SCHEMA_VERSION
@@ -87,8 +91,24 @@ class _Fixed(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 
-class Edit(_Fixed):
+class _AsGiven(_Fixed):
+    """A part with keys that are written where they were given, and nowhere else: earlier versions lack them."""
+
+    added: ClassVar[frozenset[str]]
+    """These keys."""
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, handler: SerializerFunctionWrapHandler):  # noqa: ANN202 - it would replace the JSON Schema
+        values: dict[str, Any] = handler(self)
+        for name in self.added - self.model_fields_set:
+            values.pop(name, None)
+        return values
+
+
+class Edit(_AsGiven):
     """What changes from source to target. Numbers that do not belong to `kind` are zero (`scale` and `zoom`: one)."""
+
+    added: ClassVar = frozenset({"second_object"})
 
     kind: EditKind
     known: bool = Field(description="whether the numbers below are known; boxes always are")
@@ -107,14 +127,6 @@ class Edit(_Fixed):
     def edited(self) -> tuple[int, ...]:
         """Ids of the edited objects in `objects`; empty for an edit of the camera."""
         return tuple(identity for identity in (self.object, self.second_object) if identity)
-
-    @model_serializer(mode="wrap")
-    def _as_given(self, handler: SerializerFunctionWrapHandler):  # noqa: ANN202 - it would replace the JSON Schema
-        """`second_object` is written where it was given, also if it is 0, and nowhere else."""
-        values: dict[str, Any] = handler(self)
-        if "second_object" not in self.model_fields_set:
-            values.pop("second_object", None)
-        return values
 
 
 class Instruction(_Fixed):
@@ -154,7 +166,12 @@ NO_SUPPORT = SupportRef(object=0, kind="", shelf=0, shelves=0)
 FLOOR = SupportRef(object=0, kind="floor", shelf=0, shelves=0)
 
 
-class SceneObject(_Fixed):
+SUPPORT_FIELDS = frozenset({"source_support", "target_support"})
+
+
+class SceneObject(_AsGiven):
+    added: ClassVar = SUPPORT_FIELDS
+
     id: int = Field(ge=1, description="the label in the instance maps")
     name: str = Field(description="what an instruction may call it")
     category: str
@@ -175,21 +192,10 @@ class SceneObject(_Fixed):
     source_support: SupportRef = NO_SUPPORT
     target_support: SupportRef = NO_SUPPORT
 
-    @model_serializer(mode="wrap")
-    def _as_given(self, handler: SerializerFunctionWrapHandler):  # noqa: ANN202 - it would replace the JSON Schema
-        """The supports are written where they were given, and nowhere else."""
-        values: dict[str, Any] = handler(self)
-        for name in SUPPORT_FIELDS - self.model_fields_set:
-            values.pop(name, None)
-        return values
-
     @property
     def visible(self) -> bool:
         """Whether any part is visible in source or target. Boxes are always known, visible fractions may be unknown."""
         return self.source_visible > 0 or self.target_visible > 0 or any(self.source_box) or any(self.target_box)
-
-
-SUPPORT_FIELDS = frozenset({"source_support", "target_support"})
 
 
 class MapInfo(_Fixed):
@@ -240,7 +246,12 @@ class Scores(_Fixed):
     instruction_check: float = -1.0
 
 
-class Provenance(_Fixed):
+FAMILY_FIELDS = frozenset({"family", "states"})
+
+
+class Provenance(_AsGiven):
+    added: ClassVar = FAMILY_FIELDS
+
     plan: str
     unit: int
     seed: int
@@ -248,10 +259,18 @@ class Provenance(_Fixed):
     versions: Annotated[list[str], Field(min_length=1, description="name=version, sorted")]
     derived: Derivation = Field(default="", description="how it was made from other samples; empty: it was rendered")
     origin: str = Field(default="", description="keys of those samples, joined by a space; empty where it was rendered")
+    family: str = Field(default="", description="key of the first of the samples that share its scene")
+    states: str = Field(
+        default="",
+        description="source and target, as states of the scene, joined by a space: 0 is the scene's source, i + 1 the "
+        "target of its edit i",
+    )
 
 
-class SampleRecord(_Fixed):
+class SampleRecord(_AsGiven):
     """The `json` member of a sample."""
+
+    added: ClassVar = frozenset({"scene"})
 
     key: str = Field(pattern=r"^[a-z0-9-]{1,80}$")
     schema_version: int = Field(alias="schema", ge=1)
@@ -268,14 +287,6 @@ class SampleRecord(_Fixed):
     provenance: Provenance
     scene: str = Field(default="", description="kind of scene: open, room, tabletop, garden")
 
-    @model_serializer(mode="wrap")
-    def _as_given(self, handler: SerializerFunctionWrapHandler):  # noqa: ANN202 - it would replace the JSON Schema
-        """`scene` is written where it was given, and nowhere else."""
-        values: dict[str, Any] = handler(self)
-        if "scene" not in self.model_fields_set:
-            values.pop("scene", None)
-        return values
-
 
 def record_schema(version: int) -> dict[str, Any]:
     """The JSON Schema of the record as it is written for a set of this version."""
@@ -289,6 +300,9 @@ def record_schema(version: int) -> dict[str, Any]:
             del schema["$defs"]["SceneObject"]["properties"][name]
         del schema["$defs"]["SupportRef"]
         del schema["properties"]["scene"]
+    if version < FAMILY_VERSION:
+        for name in FAMILY_FIELDS:
+            del schema["$defs"]["Provenance"]["properties"][name]
     return schema
 
 

@@ -45,6 +45,7 @@ class DataOptions(Options):
     cache: str = Field(default="", description="local folder that caches whole shards of remote datasets")
     cache_bytes: int = Field(default=100 << 30, ge=1)
     buckets: bool = Field(default=False, description="allow images of several sizes; each batch has one size")
+    one_per_family: bool = Field(default=False, description="one of the samples that share a scene in each epoch")
     validate_split: str = Field(default="val", description="split of the validation images; train if it is absent")
 
 

@@ -11,7 +11,7 @@ from .config import TrainConfig
 from .recipe import Batch, Batches, TrainingRecipe
 
 Shards = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-_PASSED_ON: Final = ("threads", "prefetch", "on_error", "cache", "cache_bytes", "buckets")
+_PASSED_ON: Final = ("threads", "prefetch", "on_error", "cache", "cache_bytes", "buckets", "one_per_family")
 
 
 def open_batches(

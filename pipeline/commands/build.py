@@ -22,7 +22,7 @@ from ..engine.progress import RunSummary, make_progress
 from ..engine.run import map_items, reopen_rejects, run, session
 from ..engine.runner import Damaged
 from ..interrupts import interruptible
-from ..opened import RUNS, Build, Rejects, done_units, open_build, open_out, planned_edits, rejects_of
+from ..opened import RUNS, Build, Rejects, done_units, open_build, open_out, rejects_of
 from ..packing.pack import ShardJob, fit_recipe, pack
 from ..planning.configurations import BUILDING, begin, finish, is_plan_foreign
 from ..planning.samples import check_source, pair_arguments, plan_build
@@ -53,7 +53,7 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
     store = open_out(out)
     # Errors in layers and recipes are reported before an expensive survey or render.
     planned = build_stages(config, pair_arguments(config, store), store.url)
-    recipes = [fit_recipe(get_recipe(name), planned, planned_edits(config)) for name in config.shard.recipes]
+    recipes = [fit_recipe(get_recipe(name), planned, config.edits) for name in config.shard.recipes]
     with RunLock(store, say=_say(quiet), doing=BUILDING) as lock, session(config.engine, stages=planned):
         foreign = is_plan_foreign(store, config)
         plan = plan_build(config, store, _say(quiet), quiet, foreign=foreign)
@@ -91,7 +91,7 @@ def run_build(config: Config, out: str, *, quiet: bool = False, retry: Sequence[
 def run_shard(out: str, recipe: str, overrides: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
     """Pack the accepted samples of a finished build for one recipe. Raises Stopped like `run_build`."""
     build = open_build(out, overrides)
-    chosen = fit_recipe(get_recipe(recipe), build.stages, planned_edits(build.config))
+    chosen = fit_recipe(get_recipe(recipe), build.stages, build.config.edits)
     if (done := done_units(build)) < build.plan.units:
         raise BadInput(f"{build.store} is not finished ({done} of {build.plan.units} units): rerun the build")
     if build.plan.samples <= FEW_SHARDS * build.config.shard.samples_per_shard:

@@ -13,7 +13,7 @@ from ...shards.verify import Report, verify_folder
 from ..engine.run import session
 from ..engine.summaries import summary_matches_records
 from ..interrupts import interruptible
-from ..opened import Build, done_units, open_build, planned_edits
+from ..opened import Build, done_units, open_build
 from ..packing.pack import fit_recipe
 from ..packing.packed_recipes import packed_recipes, read_packing
 from ..planning.configurations import holds_build
@@ -181,4 +181,4 @@ def _pack_again(build: Build, recipe: str, damaged: Sequence[str], quiet: bool) 
         build = replace(build, config=build.config.model_copy(update={"shard": packing.options}))
     for shard in damaged:
         build.store.remove(f"shards/{recipe}/.made/{shard.removesuffix('.tar')}.json")
-    pack_recipe(build, fit_recipe(get_recipe(recipe), build.stages, planned_edits(build.config)), quiet)
+    pack_recipe(build, fit_recipe(get_recipe(recipe), build.stages, build.config.edits), quiet)

@@ -10,6 +10,7 @@ from ...shards.errors import SpatialdataError
 from ...shards.recipes import IMAGE_MEMBERS, Column, Recipe
 from ...shards.sample import Columns, Sample
 from ...shards.schema import (
+    SUPPORT_FIELDS,
     SUPPORT_VERSION,
     TWO_OBJECT_VERSION,
     Instruction,
@@ -53,11 +54,14 @@ def record_of(sample: Sample, recipe: Recipe, provenance: Provenance) -> SampleR
     """The `json` member: facts of the pair, text, verdict, and how to read the maps of the recipe."""
     facts = PairFacts.model_validate_json(_text(sample["pair"], "facts"))
     instruction = sample["instruction"]
-    version = schema_version(recipe.edits, recipe.supports)
-    edit = facts.edit
+    version = schema_version(recipe.edits, recipe.supports, recipe.families)
+    edit, objects, scene = facts.edit, facts.objects, {}
     if version >= TWO_OBJECT_VERSION:  # all samples must have the key, or readers would infer two schemas
         edit = edit.model_copy(update={"second_object": edit.second_object})
-    scene = {"scene": facts.scene} if version >= SUPPORT_VERSION else {}
+    if version >= SUPPORT_VERSION:
+        # A build that has open scenes only does not say what its objects stand on.
+        scene = {"scene": facts.scene if recipe.supports else "open"}
+        objects = [one.model_copy(update={name: getattr(one, name) for name in SUPPORT_FIELDS}) for one in objects]
     return SampleRecord(
         key=sample.key,
         schema=version,
@@ -68,7 +72,7 @@ def record_of(sample: Sample, recipe: Recipe, provenance: Provenance) -> SampleR
         edit=edit,
         instruction=_instruction(sample),
         camera=facts.camera,
-        objects=facts.objects,
+        objects=objects,
         maps=_maps(sample, [column.member for column in recipe.columns]),
         scores=_scores(sample),
         provenance=provenance,

@@ -8,11 +8,11 @@ unfinished.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ...shards.codecs import ImageCodec
 from ...shards.errors import BadInput, SpatialdataError
@@ -29,13 +29,14 @@ from ...shards.index import (
 from ...shards.layout import filesystem, is_local, join, list_shards, shard_name
 from ...shards.recipes import FILTERS, OwnLayer, Recipe, layer_of
 from ...shards.sample import Sample
-from ...shards.schema import SPLITS, TWO_OBJECT_KINDS, EditKind, Provenance, Split, schema_version
+from ...shards.schema import SPLITS, TWO_OBJECT_KINDS, Provenance, Split, schema_version
 from ...shards.sidecars import ATTRIBUTION, SIDECARS, write_sidecars
 from ...shards.stage import Stage, member_views
 from ...shards.writer import move_aside
 from ...sources.derived import origins_of
-from ..config import LAYERS, ShardOptions
+from ..config import LAYERS, EditOptions, ShardOptions
 from ..engine.runner import Damaged
+from ..store.families import family_of, planned_kinds, states_of
 from ..store.layers import LayerCorrupt, LayerStore
 from ..store.plan import Plan, PlanRow
 from ..store.storage import FULL, disk_full
@@ -46,6 +47,10 @@ from .packed_recipes import Packing, write_packing
 
 Packer = Callable[[Callable[["ShardJob"], ShardEntry | Damaged], Sequence["ShardJob"]], list[ShardEntry | Damaged]]
 """Runs a function on every job, in this process or on Ray, and returns the results in order."""
+
+
+_ADDED_FIELDS: Final = ("own", "supports", "families")
+"""Fields of `Recipe` that earlier versions lack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +83,13 @@ class ShardJob:
 
     @property
     def _recipe_fields(self) -> dict[str, Any]:
-        """The recipe's fields, without `own` and `supports` where they are empty or false, so that shards of earlier
-        versions keep their digests."""
-        return {name: part for name, part in asdict(self.recipe).items() if part or name not in ("own", "supports")}
+        """The recipe's fields, without those that earlier versions lack where they are empty or false, so that shards
+        of these versions keep their digests."""
+        return {name: part for name, part in asdict(self.recipe).items() if part or name not in _ADDED_FIELDS}
 
     @property
     def schema_version(self) -> int:
-        return schema_version(self.recipe.edits, self.recipe.supports)
+        return schema_version(self.recipe.edits, self.recipe.supports, self.recipe.families)
 
     @property
     def digest(self) -> str:
@@ -162,14 +167,12 @@ def pack(
     return {"recipe": recipe.name, "folder": root, "splits": splits}
 
 
-def fit_recipe(recipe: Recipe, stages: Sequence[Stage], edits: Collection[EditKind]) -> Recipe:
+def fit_recipe(recipe: Recipe, stages: Sequence[Stage], options: EditOptions) -> Recipe:
     """Adapt a recipe to a build: `full` takes everything that the build has; other recipes need all their members.
-
-    Args:
-        edits: the planned kinds of edits.
 
     Raises BadInput if the recipe needs a layer, a view or an edit that the build lacks.
     """
+    edits = planned_kinds(options)
     if not set(recipe.edits) & set(edits):
         raise BadInput(
             f"recipe {recipe.name} takes edits of {', '.join(recipe.edits)}; this build plans none of them "
@@ -178,7 +181,7 @@ def fit_recipe(recipe: Recipe, stages: Sequence[Stage], edits: Collection[EditKi
     # The schema version of a set depends on the kinds that it may have (`shards.schema.schema_version`).
     edit_kinds = tuple(kind for kind in recipe.edits if kind in edits or kind not in TWO_OBJECT_KINDS)
     by_layer = {stage.layer: stage for stage in stages}
-    recipe = replace(recipe, edits=edit_kinds, supports=by_layer["pair"].supports)
+    recipe = replace(recipe, edits=edit_kinds, supports=by_layer["pair"].supports, families=options.per_scene > 2)
     own = tuple(_own_layer(stage) for stage in stages if stage.layer not in LAYERS)
     if recipe.name == "full":
         members = tuple(name for name in recipe.members if layer_of(name) in by_layer)
@@ -310,8 +313,9 @@ def _samples(job: ShardJob) -> Iterator[tuple[str, dict[str, bytes]]]:
     versions = software_versions()
     for part in job.slices:
         left_out, _ = _excluded_keys(store, job.layers, job.left_out, part.unit)
-        planned = (row for row in plan.rows(part.unit) if row.split == job.split)
-        rows = [row for row in planned if _is_included(row, left_out, job.recipe)]
+        planned = plan.rows(part.unit)
+        states = states_of(planned) if job.recipe.families else {}
+        rows = [row for row in planned if row.split == job.split and _is_included(row, left_out, job.recipe)]
         columns = {layer: store.read(folder, part.unit) for layer, folder in job.layers.items()}
         for row in rows[part.first : part.first + part.count]:
             missing = next((layer for layer in job.layers if row.key not in columns[layer]), None)
@@ -327,8 +331,17 @@ def _samples(job: ShardJob) -> Iterator[tuple[str, dict[str, bytes]]]:
                 versions=versions,
                 derived=row.spec.get("derived", ""),
                 origin=" ".join(origins_of(row.spec)),
+                **_family(row, states),
             )
             yield row.key, members_of(sample, job.recipe, job.codec, provenance)
+
+
+def _family(row: PlanRow, states: Mapping[str, tuple[int, int]]) -> dict[str, str]:
+    """`family` and `states` of the provenance (`shards.schema.Provenance`), where the states are known."""
+    if row.key not in states:
+        return {}
+    source, target = states[row.key]
+    return {"family": family_of(row.key, row.spec), "states": f"{source} {target}"}
 
 
 def _note_name(job: ShardJob) -> str:

@@ -25,6 +25,7 @@ def run_stream(
     batch = next(opened.batches(min(size, opened.largest_bucket)))
     return {
         "samples": opened.samples,
+        "epoch": opened.length,
         "left_out": dict(opened.left_out),
         "image_sizes": [list(bucket.size) for bucket in opened.choice.buckets if bucket.size],
         "keys": batch["key"],
@@ -41,7 +42,8 @@ def print_stream(found: dict[str, Any]) -> None:
     """Print the result of `run_stream`."""
     if "batch" in found and isinstance(found["batch"], dict):
         sizes = " and ".join(f"{width} x {height}" for width, height in found["image_sizes"])
-        say(f"{found['samples']} samples{f', images of {sizes}' if sizes else ''}; the first batch:")
+        drawn = f", {found['epoch']} of them in each epoch" if found["epoch"] < found["samples"] else ""
+        say(f"{found['samples']} samples{drawn}{f', images of {sizes}' if sizes else ''}; the first batch:")
         for name, array in found["batch"].items():
             say(f"  {name:<20}{' x '.join(map(str, array['shape'])):<22}{array['dtype']}")
         for key, text in zip(found["keys"], found["instruction"], strict=True):

@@ -8,10 +8,11 @@ kinds of all) and `turn` (their number, from 0). A unit holds only whole familie
 samples.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from ...shards.schema import EDIT_KINDS, EditKind
+from ...sources.derived import origins_of
 from ...sources.edits.patterns import composed_pairs, rows_of_scene, scene_patterns
 from ...sources.edits.registry import composed_kind, inverse_kind
 from ..config import Config, EditOptions
@@ -27,6 +28,26 @@ are not neighbors, the second one has their distance as well: `-comp2`."""
 def family_of(key: str, spec: Mapping[str, Any]) -> str:
     """Key of the first sample of a sample's family."""
     return str(spec.get("family", key))
+
+
+def states_of(rows: Iterable[PlanRow]) -> dict[str, tuple[int, int]]:
+    """Source and target of each sample, by key, as states of its scene: 0 is the scene's source, i + 1 the target of
+    its edit i.
+
+    Args:
+        rows: whole families in the order of the plan, in which a sample follows its origins.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for row in rows:
+        origins = [found[key] for key in origins_of(row.spec)]
+        match origins:
+            case [(source, target)]:
+                found[row.key] = (target, source)
+            case [(_, source), (_, target)]:
+                found[row.key] = (source, target)
+            case _:
+                found[row.key] = (0, 1 + int(row.spec.get("turn", 0)))
+    return found
 
 
 def with_inverse(row: PlanRow) -> Iterator[PlanRow]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ..index import Manifest, ShardEntry, as_json
 from ..layout import IMAGE_CODECS, split_field
-from ..schema import Scores, Split
+from ..schema import FAMILY_VERSION, Scores, Split
 from .facts import RecipeFacts
 
 CROISSANT: Final = "croissant.json"
@@ -35,6 +35,8 @@ _TEXTS: Final = {
     "assets": "Identifiers of the visible objects, joined by ';'.",
     "families": "Shapes of the visible objects, joined by ';'.",
 }
+_FAMILY: Final = {"family": "Key of the first of the samples that share its scene."}
+"""Column of sets whose scenes have more than two edits."""
 _CONTEXT: Final[dict[str, Any]] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -78,6 +80,7 @@ _CONTEXT: Final[dict[str, Any]] = {
 def croissant_files(facts: RecipeFacts) -> dict[str, bytes]:
     """`croissant.json` by its path in the recipe's folder."""
     tars = [_tar(split, shard) for split in facts.splits for shard in split.shards]
+    samples = _samples(facts.splits[0].schema_version)
     content = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -87,7 +90,7 @@ def croissant_files(facts: RecipeFacts) -> dict[str, bytes]:
         "version": _version(facts.splits),
         "license": [licence for licence in facts.licences if licence],
         "distribution": [*tars, _parquets(facts.splits), *_member_files(facts, tars)],
-        "recordSet": [_split_names(facts), _samples(), *(_member(member) for member in facts.members)],
+        "recordSet": [_split_names(facts), samples, *(_member(member) for member in facts.members)],
     }
     return {CROISSANT: as_json({name: value for name, value in content.items() if value != []})}
 
@@ -158,8 +161,9 @@ def _split_names(facts: RecipeFacts) -> dict[str, Any]:
     }
 
 
-def _samples() -> dict[str, Any]:
-    """The rows of the parquets, without the members' offsets in the tars."""
+def _samples(version: int) -> dict[str, Any]:
+    """The rows of the parquets of sets of this version, without the members' offsets in the tars."""
+    texts = _TEXTS | (_FAMILY if version >= FAMILY_VERSION else {})
     split = _column("split", "sc:Text", "train, val or test.") | {"references": {"field": {"@id": "splits/name"}}}
     scores = [
         _column(f"score_{name}", "sc:Float", f"{info.description or name}; -1 where not measured.")
@@ -170,7 +174,7 @@ def _samples() -> dict[str, Any]:
         "@id": "samples",
         "name": "samples",
         "key": {"@id": "samples/key"},
-        "field": [*(_column(name, "sc:Text", text) for name, text in _TEXTS.items()), split, *scores],
+        "field": [*(_column(name, "sc:Text", text) for name, text in texts.items()), split, *scores],
     }
 
 

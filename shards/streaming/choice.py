@@ -1,6 +1,7 @@
 """Selects the samples that a stream draws: those with a recipe's edits, optionally in buckets of one image size.
 
-The manifests show whether a selection is needed: most streams use all samples, of one size, and read nothing else.
+The manifests show whether a selection is needed: most streams use all samples, of one size, and read nothing else. For
+one sample of each family, every parquet is read.
 Otherwise each parquet that may matter is read once. For shards without a parquet, or packed by a version that did not
 record sizes, the records and the headers of the images are read: two small ranges per sample.
 Invariant: a choice depends only on the sets and the recipe, so it is the same on every rank and in every later run.
@@ -13,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from ..index import UNKNOWN_SIZE
 from ..layout import split_field
 from ..reader import BLOCK, ShardError
 from ..recipes import get_recipe
+from .families import group, number_families
 from .places import PlaceTable, Shard, ShardSet, Size, read_columns
 from .remote import file_at
 from .retry import call_with_retries
@@ -41,13 +43,21 @@ class Bucket:
     size: Size | None
     """Size of all its images; None where it was not requested or is unknown."""
     counts: tuple[tuple[int, ...], ...]
-    """Number of samples in each shard, by set."""
+    """Number of samples in each shard, by set; with `families`, of families whose first sample it holds."""
     numbers: NDArray[np.int64] | None = None
-    """Numbers of the bucket's samples, counted over all sets; None: the bucket contains all samples."""
+    """Numbers of the bucket's samples, counted over all sets; None: the bucket contains all samples, in order."""
+    families: tuple[NDArray[np.int64], ...] = ()
+    """Sizes of the families of each set, whose samples are adjacent in `numbers`; empty: all samples are drawn in each
+    epoch, not one of each family."""
+
+    @property
+    def draws(self) -> int:
+        """Number of samples of one epoch."""
+        return sum(map(sum, self.counts))
 
     @property
     def samples(self) -> int:
-        return sum(map(sum, self.counts))
+        return sum(int(sizes.sum()) for sizes in self.families) if self.families else self.draws
 
 
 @dataclass(frozen=True)
@@ -65,10 +75,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Edits and sizes of a shard's samples; None where they are not needed or unknown."""
+    """Edits, sizes and families of a shard's samples; None where they are not needed or unknown."""
 
     edits: Sequence[str] | None = None
     sizes: Sequence[Size] | None = None
+    families: Any | None = None
+    """`pyarrow.ChunkedArray` of their names; None also if each sample is a family."""
 
 
 def members_of(sets: Sequence[ShardSet], recipe: str, chosen: Sequence[str]) -> tuple[str, ...]:
@@ -95,15 +107,18 @@ def members_of(sets: Sequence[ShardSet], recipe: str, chosen: Sequence[str]) -> 
     return tuple(sorted(set(wanted)))
 
 
-def choose(sets: Sequence[ShardSet], recipe: str, *, buckets: bool, skip: bool) -> Choice:
+def choose(sets: Sequence[ShardSet], recipe: str, *, buckets: bool, skip: bool, one_per_family: bool = False) -> Choice:
     """Select the samples with a recipe's edits.
 
     Args:
         buckets: make one bucket for each image size; otherwise all samples form one bucket.
         skip: keep the samples of a shard whose parquet is damaged (reading them reports the damage); otherwise raise.
+        one_per_family: group the samples by family. A family has only its selected samples; in each bucket, those of
+            that bucket.
 
     Raises:
-        BadInput: no sample has such an edit, or images differ in size and `buckets` is False.
+        BadInput: no sample has such an edit, images differ in size and `buckets` is False, or the families of derived
+            samples are not recorded.
         ShardError: a required parquet is damaged, and `skip` is False.
     """
     wanted: set[str] = set(get_recipe(recipe).edits)
@@ -112,12 +127,20 @@ def choose(sets: Sequence[ShardSet], recipe: str, *, buckets: bool, skip: bool) 
     read_edits = [not wanted.issuperset(shard.edits) for shard in shards]
     read_sizes = [len(shard.sizes) > 1 or (buckets and not shard.sizes) for shard in shards]
     table = PlaceTable(sets, ["json", "source"])
-    numbers = [number for number in range(len(shards)) if read_edits[number] or read_sizes[number]]
-    if not numbers and len(sizes) < 2:
+    columns = {
+        number: [
+            *(["edit"] if read_edits[number] else []),
+            *(["width", "height"] if read_sizes[number] else []),
+            *(["family", "derived"] if one_per_family else []),
+        ]
+        for number in range(len(shards))
+        if read_edits[number] or read_sizes[number] or one_per_family
+    }
+    if not columns and len(sizes) < 2:
         counts = tuple(tuple(shard.samples for shard in each.shards) for each in sets)
         return Choice((Bucket(next(iter(sizes), None), counts),))
     with ThreadPoolExecutor(_READERS) as pool:
-        pending = {n: pool.submit(_rows_of, table, skip, n, read_edits[n], read_sizes[n]) for n in numbers}
+        pending = {number: pool.submit(_rows_of, table, skip, number, names) for number, names in columns.items()}
         known = {number: rows.result() for number, rows in pending.items()}
     left_out = Counter(edit for rows in known.values() for edit in rows.edits or () if edit and edit not in wanted)
     kept = {number: _selected(shards[number], rows, wanted) for number, rows in known.items()}
@@ -126,7 +149,9 @@ def choose(sets: Sequence[ShardSet], recipe: str, *, buckets: bool, skip: bool) 
             f"{_describe(sets)} has no sample with an edit of recipe {recipe} ({', '.join(sorted(wanted))}), only "
             f"{_format_counts(left_out)}: use another recipe, or build with such edits"
         )
-    return Choice(_by_size(sets, known, kept, buckets), dict(sorted(left_out.items())))
+    named = {number: rows.families for number, rows in known.items() if rows.families is not None}
+    families = number_families(sets, named) if named else None
+    return Choice(_by_size(sets, known, kept, buckets, families), dict(sorted(left_out.items())))
 
 
 def choose_all(sets: Sequence[ShardSet], sizes: Mapping[int, Sequence[Size]], *, buckets: bool) -> Choice:
@@ -157,33 +182,60 @@ def mixed_sizes_error(where: str, sizes: Sequence[Size]) -> BadInput:
     )
 
 
-def _rows_of(table: PlaceTable, skip: bool, number: int, edits: bool, sizes: bool) -> _Rows:
-    """Edits and sizes of a shard's samples, as requested."""
-    shard = table.shards[number]
-    wanted = [*(["edit"] if edits else []), *(["width", "height"] if sizes else [])]
+def _rows_of(table: PlaceTable, skip: bool, number: int, names: Sequence[str]) -> _Rows:
+    """What the named columns of a shard's parquet say of its samples, or their records and images."""
+    shard, sizes = table.shards[number], None
     try:
         try:
-            columns = read_columns(shard, wanted)
-            found = {name: columns.column(name).to_pylist() for name in columns.column_names}
+            columns = read_columns(shard, names)
+            found = {name: columns.column(name) for name in columns.column_names}
+            lacking = {"edit"} & (set(names) - found.keys())
         except FileNotFoundError:
-            found = {}
-        if edits and "edit" not in found:
-            found["edit"] = [_edit_in(data) for data in _ranges(table, number, 0, 0)]
-        if sizes and not {"width", "height"} <= found.keys():
-            return _Rows(found.get("edit"), _sizes_in(table, number))
+            found, lacking = {}, {"edit", "family", "derived"} & set(names)
+        if lacking:
+            read = _in_records(_ranges(table, number, 0, 0))
+            found |= {name: read[name] for name in lacking & read.keys()}
+        if "width" in names and {"width", "height"} <= found.keys():
+            sizes = list(zip(found["width"].to_pylist(), found["height"].to_pylist(), strict=True))
+        elif "width" in names:
+            sizes = _sizes_in(table, number)
     except ShardError:
         if not skip:
             raise
         return _Rows()
-    return _Rows(found.get("edit"), list(zip(found["width"], found["height"], strict=True)) if sizes else None)
+    families = found.get("family")
+    if families is None and "derived" in found and any(found["derived"].unique().to_pylist()):
+        raise BadInput(
+            f"{shard.url} has samples that were derived from others, but does not say which samples share a scene, as "
+            "one_per_family needs: stream without one_per_family, or build with edits.per_scene above 2 and pack again"
+        )
+    return _Rows(found["edit"].to_pylist() if "edit" in found else None, sizes, families)
 
 
-def _edit_in(record: bytes) -> str:
-    """The edit kind in a record; empty where it is damaged, which reading the sample will report."""
+def _in_records(records: Sequence[bytes]) -> dict[str, Any]:
+    """The columns `edit`, `derived` and, if a record has it, `family`, as `pyarrow.ChunkedArray`, from the records.
+
+    A damaged record has no edit, and is a family of its own; reading the sample will report it.
+    """
+    import pyarrow as pa
+
+    parsed = [_parts_of(record) for record in records]
+    columns = {
+        "edit": [str(edit.get("kind", "")) for edit, _ in parsed],
+        "derived": [str(provenance.get("derived", "")) for _, provenance in parsed],
+    }
+    if any("family" in provenance for _, provenance in parsed):
+        columns["family"] = [str(part.get("family", f"damaged {row}")) for row, (_, part) in enumerate(parsed)]
+    return {name: pa.chunked_array([pa.array(values, pa.string())]) for name, values in columns.items()}
+
+
+def _parts_of(record: bytes) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """`edit` and `provenance` of a record; empty where it is damaged."""
     try:
-        return str(json.loads(record)["edit"]["kind"])
+        found = json.loads(record)
+        return dict(found["edit"]), dict(found["provenance"])
     except (ValueError, KeyError, TypeError):
-        return ""
+        return {}, {}
 
 
 def _sizes_in(table: PlaceTable, number: int) -> list[Size]:
@@ -219,12 +271,16 @@ def _selected(shard: Shard, rows: _Rows, wanted: set[str]) -> NDArray[np.bool_]:
 
 
 def _by_size(
-    sets: Sequence[ShardSet], known: Mapping[int, _Rows], kept: Mapping[int, NDArray[np.bool_]], buckets: bool
+    sets: Sequence[ShardSet],
+    known: Mapping[int, _Rows],
+    kept: Mapping[int, NDArray[np.bool_]],
+    buckets: bool,
+    families: NDArray[np.int64] | None = None,
 ) -> tuple[Bucket, ...]:
     found = _sizes_of([shard for each in sets for shard in each.shards], known, kept)
     if not buckets and len(found) > 1:
         raise mixed_sizes_error(_describe(sets), found)
-    return tuple(_in_buckets(sets, known, kept, found))
+    return tuple(_in_buckets(sets, known, kept, found, families))
 
 
 def _sizes_of(shards: Sequence[Shard], known: Mapping[int, _Rows], kept: Mapping[int, NDArray[np.bool_]]) -> list[Size]:
@@ -246,8 +302,13 @@ def _in_buckets(
     known: Mapping[int, _Rows],
     kept: Mapping[int, NDArray[np.bool_]],
     sizes: Sequence[Size],
+    families: NDArray[np.int64] | None,
 ) -> list[Bucket]:
-    """The selected samples by size; those of unknown size go to the first bucket."""
+    """The selected samples by size; those of unknown size go to the first bucket.
+
+    Args:
+        families: (samples,): numbers of the families of all samples, if one of each is drawn.
+    """
     shards = [shard for each in sets for shard in each.shards]
     firsts = list(accumulate((shard.samples for shard in shards), initial=0))
     ends = list(accumulate((len(each.shards) for each in sets), initial=0))
@@ -262,10 +323,19 @@ def _in_buckets(
             part.append(np.flatnonzero(mask & (owners == at)) + firsts[number])
     filled: list[Bucket] = []
     for at, part in enumerate(parts):
-        counts = [len(numbers) for numbers in part]
-        by_set = tuple(tuple(counts[begin:end]) for begin, end in pairwise(ends))
+        numbers, held = np.concatenate(part), np.array([len(each) for each in part])
+        grouped = None if families is None else group(families[numbers])
+        if grouped:
+            numbers = numbers[grouped.members]
+            held = np.bincount(np.repeat(np.arange(len(part)), held)[grouped.firsts], minlength=len(part))
+        by_set = [held[begin:end] for begin, end in pairwise(ends)]
         filled.append(
-            Bucket(sizes[at] if sizes else None, by_set, np.concatenate(part) if sum(counts) < firsts[-1] else None)
+            Bucket(
+                sizes[at] if sizes else None,
+                tuple(tuple(each.tolist()) for each in by_set),
+                None if np.array_equal(numbers, np.arange(firsts[-1])) else numbers,
+                tuple(np.split(grouped.sizes, np.cumsum([each.sum() for each in by_set])[:-1])) if grouped else (),
+            )
         )
     return filled
 

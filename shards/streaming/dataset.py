@@ -71,10 +71,12 @@ def stream(
             check: check the CRC-32 of every member. records: add the parsed json of each sample as `batch["record"]`.
             cache, cache_bytes: a local folder that caches whole shards of remote sets, and its size limit.
             buckets: allow images of different sizes; all images of a batch then have the same size.
+            one_per_family: draw one of the samples that share a scene in each epoch, and another one in the next.
 
     Raises:
         BadInput: no shards, members that the shards do not have, sets that differ, an unknown option, no sample with
-            the recipe's edits, or images that differ in size where `buckets` is False.
+            the recipe's edits, images that differ in size where `buckets` is False, or `one_per_family` for a set with
+            derived samples that does not say which samples share a scene.
     """
     weights = {os.fspath(each): weight for each, weight in url.items()} if isinstance(url, Mapping) else None
     urls = list(weights or ([url] if isinstance(url, str | os.PathLike) else url))
@@ -85,7 +87,9 @@ def stream(
     chosen = StreamOptions.of(options)
     sets = [open_set(os.fspath(each), recipe, split) for each in urls]
     members_of(sets, recipe, chosen.members)  # reports missing members before any parquet is read
-    choice = choose(sets, recipe, buckets=chosen.buckets, skip=chosen.on_error == "skip")
+    choice = choose(
+        sets, recipe, buckets=chosen.buckets, skip=chosen.on_error == "skip", one_per_family=chosen.one_per_family
+    )
     if chosen.rank == 0:
         log_left_out(sets, recipe, choice)
     return Stream(sets, list(weights.values()) if weights else None, recipe, chosen, choice, allocate)
@@ -148,13 +152,13 @@ class Stream:
 
     @property
     def samples(self) -> int:
-        """Number of samples that are drawn, over all sets."""
+        """Number of samples that are drawn, over all sets; with `one_per_family` not all in one epoch."""
         return self.choice.samples
 
     @property
     def largest_bucket(self) -> int:
-        """Number of samples with the most common image size: the most distinct samples that a batch can hold."""
-        return max(bucket.samples for bucket in self.choice.buckets)
+        """The most distinct samples that a batch can hold: those of the most common image size in an epoch."""
+        return max(bucket.draws for bucket in self.choice.buckets)
 
     @property
     def left_out(self) -> Mapping[str, int]:
@@ -163,7 +167,8 @@ class Stream:
 
     @property
     def length(self) -> int:
-        """Number of draws in one epoch, over all ranks: `samples`, unless sets are weighted."""
+        """Number of draws in one epoch, over all ranks: `samples` or, with `one_per_family`, the number of families,
+        unless sets are weighted."""
         return self._walk.length
 
     @property
@@ -207,6 +212,7 @@ class Stream:
             "sets": [self._digest(each) for each in self._sets],
             "weights": self._weights or [],
             "buckets": self.options.buckets,
+            "one_per_family": self.options.one_per_family,
         }
 
     def _digest(self, each: ShardSet) -> str:
@@ -218,8 +224,8 @@ class Stream:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume where `state_dict` was called. Raises BadInput where the state is invalid or of another stream."""
-        current, state = self.state_dict(), {"buckets": False, **state}
-        for name in ("format", "sets", "weights", "seed", "order", "buckets"):
+        current, state = self.state_dict(), {"buckets": False, "one_per_family": False, **state}
+        for name in ("format", "sets", "weights", "seed", "order", "buckets", "one_per_family"):
             if state.get(name) != current[name]:
                 raise BadInput(
                     f"this state is of another stream: its {name} is {state.get(name)!r}, here it is {current[name]!r}"

@@ -31,6 +31,7 @@ class StreamOptions:
     cache: str = ""
     cache_bytes: int = 100 << 30
     buckets: bool = False
+    one_per_family: bool = False
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(StreamOptions).items():

@@ -1,7 +1,8 @@
 """The order of samples: computed from (seed, epoch, position), never stored.
 
 Invariant: the order depends only on seed, epoch and the sets, not on ranks, threads or machines; within an epoch every
-sample of an unweighted stream occurs exactly once. So a state is two numbers, and any world size can resume from it.
+sample of an unweighted stream occurs exactly once, or exactly one of each family. So a state is two numbers, and any
+world size can resume from it.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,9 @@ U64 = NDArray[np.uint64]
 OrderName = Literal["global", "shard", "stored"]
 
 _ROUNDS: Final = 6
+_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
+_MEMBERS: Final = 2
+"""Separates the random numbers that choose a sample of a family from those of the order."""
 _BLOCK: Final = 1000
 """Number of draws in which a weighted stream has its exact proportions: weights are rounded to thousandths."""
 
@@ -33,7 +37,7 @@ def mix(values: U64) -> U64:
 def _hash(*numbers: int) -> np.uint64:
     state = np.zeros(1, np.uint64)
     for number in numbers:
-        state = mix(state + np.uint64(number % (1 << 64)) + np.uint64(0x9E3779B97F4A7C15))
+        state = mix(state + np.uint64(number % (1 << 64)) + _GOLDEN)
     return state[0]
 
 
@@ -84,6 +88,11 @@ class UnweightedOrder:
         """Number of draws in one epoch."""
         return sum(self.counts)
 
+    @property
+    def samples(self) -> int:
+        """Number of samples that epochs have together."""
+        return self.length
+
     def draw(self, epoch: int, positions: I64) -> I64:
         """The samples at these positions of an epoch, as numbers 0..samples-1 over all shards."""
         if self.kind == "stored":
@@ -104,13 +113,43 @@ def _shard_order(counts: tuple[int, ...], seed: int, epoch: int) -> tuple[I64, I
 
 
 @dataclass(frozen=True)
+class FamilyOrder:
+    """One sample of each family per epoch, and another one in the next: all n of a family in every n epochs."""
+
+    of: UnweightedOrder
+    """The order of the families."""
+    sizes: I64
+    """(families,): number of samples of each family. Samples are numbered family by family."""
+
+    @property
+    def length(self) -> int:
+        return self.of.length
+
+    @property
+    def samples(self) -> int:
+        return int(self.sizes.sum())
+
+    def draw(self, epoch: int, positions: I64) -> I64:
+        """Like `UnweightedOrder.draw`. The sample depends on seed, epoch and family, not on the position."""
+        families = self.of.draw(epoch, positions)
+        start = mix(families.astype(np.uint64) * _GOLDEN + _hash(self.of.seed, _MEMBERS))
+        sizes = self.sizes[families]
+        turn = ((start % sizes.astype(np.uint64)).astype(np.int64) + epoch) % sizes
+        return self._firsts[families] + turn
+
+    @cached_property
+    def _firsts(self) -> I64:
+        return np.cumsum(self.sizes) - self.sizes
+
+
+@dataclass(frozen=True)
 class WeightedOrder:
     """Several streams in given proportions, exact over every `_BLOCK` draws; each stream has its own epochs.
 
     An epoch has as many draws as it takes on average to see every set completely once.
     """
 
-    parts: tuple[UnweightedOrder, ...]
+    parts: tuple[UnweightedOrder | FamilyOrder, ...]
     weights: tuple[float, ...]
     seed: int
     draws: int = 0
@@ -139,7 +178,7 @@ class WeightedOrder:
             for each in np.unique(epochs).tolist():
                 now = epochs == each
                 found[indices[now]] = first + part.draw(each, places[now])
-            first += part.length
+            first += part.samples
         return found
 
 
@@ -147,7 +186,7 @@ class WeightedOrder:
 class SubsetOrder:
     """An order over a subset of the samples."""
 
-    of: UnweightedOrder | WeightedOrder
+    of: UnweightedOrder | FamilyOrder | WeightedOrder
     numbers: I64
     """For each sample in `of`, its number over all shards."""
 
@@ -160,7 +199,7 @@ class SubsetOrder:
         return self.numbers[self.of.draw(epoch, positions)]
 
 
-Order = UnweightedOrder | WeightedOrder | SubsetOrder
+Order = UnweightedOrder | FamilyOrder | WeightedOrder | SubsetOrder
 """An endless sequence of sample numbers, epoch after epoch."""
 
 
@@ -189,38 +228,61 @@ def _slots(weights: tuple[float, ...], seed: int, block: int) -> tuple[I64, I64]
 
 
 def make_order(
-    counts: Sequence[Sequence[int]], weights: Sequence[float] | None, kind: OrderName, seed: int, draws: int = 0
-) -> UnweightedOrder | WeightedOrder:
+    counts: Sequence[Sequence[int]],
+    weights: Sequence[float] | None,
+    kind: OrderName,
+    seed: int,
+    draws: int = 0,
+    families: Sequence[I64] = (),
+) -> UnweightedOrder | FamilyOrder | WeightedOrder:
     """The order over sets of shards with these sample counts. Raises BadInput for more than `_BLOCK` weighted sets.
 
     Args:
         draws: number of draws in an epoch of weighted sets; 0: until every set was seen completely.
+        families: sizes of the families of each set; then `counts` counts families. Empty: all samples are drawn.
     """
     if weights is not None and len(weights) > _BLOCK:
         raise BadInput(
             f"{len(weights)} weighted sets: at most {_BLOCK} are possible, since weights are rounded to thousandths"
         )
     if weights is None:
-        return UnweightedOrder(tuple(count for shards in counts for count in shards), kind, seed)
-    parts = tuple(UnweightedOrder(tuple(shards), kind, seed + 7919 * i) for i, shards in enumerate(counts))
+        return _unweighted([count for shards in counts for count in shards], kind, seed, families)
+    parts = tuple(_unweighted(shards, kind, seed + 7919 * i, families[i : i + 1]) for i, shards in enumerate(counts))
     return WeightedOrder(parts, tuple(float(weight) for weight in weights), seed, draws)
 
 
+def _unweighted(
+    counts: Sequence[int], kind: OrderName, seed: int, families: Sequence[I64]
+) -> UnweightedOrder | FamilyOrder:
+    order = UnweightedOrder(tuple(counts), kind, seed)
+    return FamilyOrder(order, np.concatenate(families)) if families else order
+
+
 def make_orders(
-    buckets: Sequence[Sequence[Sequence[int]]], weights: Sequence[float] | None, kind: OrderName, seed: int
-) -> list[UnweightedOrder | WeightedOrder]:
+    buckets: Sequence[Sequence[Sequence[int]]],
+    weights: Sequence[float] | None,
+    kind: OrderName,
+    seed: int,
+    families: Sequence[Sequence[I64]],
+) -> list[UnweightedOrder | FamilyOrder | WeightedOrder]:
     """The order of each bucket over its samples of the sets' shards. A single bucket contains all samples.
 
     The proportions of weighted sets hold over all buckets together: a bucket's share of a set's draws is its share of
-    the set's samples. Raises BadInput like `make_order`, and for a weighted set without samples.
+    the set's samples (or families). Raises BadInput like `make_order`, and for a weighted set without samples.
+
+    Args:
+        families: of each bucket, as in `make_order`.
     """
     if weights is None or len(buckets) == 1:
-        return [make_order(counts, weights, kind, seed) for counts in buckets]
+        return [
+            make_order(counts, weights, kind, seed, families=sizes)
+            for counts, sizes in zip(buckets, families, strict=True)
+        ]
     held = np.array([[sum(shards) for shards in counts] for counts in buckets], float)
     shares = held / held.sum(axis=0) * (np.asarray(weights) / sum(weights))
     whole = make_order([[int(samples)] for samples in held.sum(axis=0)], weights, kind, seed).length
     lengths = np.maximum(1, np.ceil(whole * shares.sum(axis=1))).astype(int)
     return [
-        make_order(counts, share.tolist(), kind, seed, int(length))
-        for counts, share, length in zip(buckets, shares, lengths, strict=True)
+        make_order(counts, share.tolist(), kind, seed, int(length), sizes)
+        for counts, share, length, sizes in zip(buckets, shares, lengths, families, strict=True)
     ]

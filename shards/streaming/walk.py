@@ -157,10 +157,11 @@ def make_walk(choice: Choice, weights: Sequence[float] | None, options: StreamOp
     """Iteration along one order, or one per bucket of one size. Raises BadInput for a weighted set without samples."""
     if weights and not all(sum(sum(bucket.counts[i]) for bucket in choice.buckets) for i in range(len(weights))):
         raise BadInput("a weighted set has no sample to draw: leave the set out, or use another recipe")
-    counts = [bucket.counts for bucket in choice.buckets]
+    counts, families = [bucket.counts for bucket in choice.buckets], [bucket.families for bucket in choice.buckets]
+    made = make_orders(counts, weights, options.order, options.seed, families)
     orders = [
         order if bucket.numbers is None else SubsetOrder(order, bucket.numbers)
-        for order, bucket in zip(make_orders(counts, weights, options.order, options.seed), choice.buckets, strict=True)
+        for order, bucket in zip(made, choice.buckets, strict=True)
     ]
     if options.buckets:
         return BucketWalk(orders, options.seed, stored=options.order == "stored")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,8 +10,11 @@ from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.geometry import box_of_mask, intrinsics_of_lens, look_at, similarity, to_json_list
 from spatialdata_builder.shards.index import Manifest, ShardEntry, pack_shard, write_manifest
 from spatialdata_builder.shards.layout import join, shard_name
+from spatialdata_builder.shards.reader import read_record
 from spatialdata_builder.shards.recipes import Recipe, get_recipe
 from spatialdata_builder.shards.schema import (
+    FAMILY_VERSION,
+    NO_SUPPORT,
     SCHEMA_VERSION,
     Camera,
     Edit,
@@ -151,6 +155,22 @@ def _object(number: int, asset: str, before: np.ndarray, after: np.ndarray) -> S
     )
 
 
+def with_family(key: str, family: str, states: str = "0 1", **sample: Any) -> dict[str, bytes]:
+    """The members of a sample that says which samples share its scene, as every one of version 6 does.
+
+    Args:
+        sample: arguments of `make_sample`.
+    """
+    members = make_sample(key, **sample)
+    record = read_record(members["json"]).model_dump(mode="json", by_alias=True)
+    record |= {"schema": FAMILY_VERSION, "scene": "open"}
+    record["edit"]["second_object"] = 0
+    for thing in record["objects"]:
+        thing |= {"source_support": NO_SUPPORT.model_dump(), "target_support": NO_SUPPORT.model_dump()}
+    record["provenance"] |= {"family": family, "states": states}
+    return members | {"json": encode_record(SampleRecord.model_validate(record))}
+
+
 def make_split(
     folder: str,
     keys: Sequence[Sequence[str]],
@@ -160,6 +180,7 @@ def make_split(
     changes: dict[str, dict[str, bytes]] | None = None,
     asset: str = "",
     dataset: str = "test",
+    version: int = SCHEMA_VERSION,
 ) -> Manifest:
     """Pack one shard for each sequence of keys; `changes` replaces members (by key, then field)."""
     recipe = recipe or get_recipe("full")
@@ -174,7 +195,13 @@ def make_split(
 
         entries.append(pack_shard(folder, shard_name("trial", split, index, len(keys)), samples()))
     return write_manifest(
-        folder, name="trial", recipe=recipe.name, split=split, members=recipe.fields(), shards=entries
+        folder,
+        name="trial",
+        recipe=recipe.name,
+        split=split,
+        members=recipe.fields(),
+        shards=entries,
+        version=version,
     )
 
 

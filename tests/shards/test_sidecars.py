@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -11,10 +12,11 @@ from spatialdata_builder.shards.index import read_manifest
 from spatialdata_builder.shards.layout import open_url
 from spatialdata_builder.shards.reader import read_record
 from spatialdata_builder.shards.recipes import get_recipe
+from spatialdata_builder.shards.schema import FAMILY_VERSION
 from spatialdata_builder.shards.sidecars import SIDECARS, write_sidecars
 from spatialdata_builder.shards.verify import verify_folder
 from spatialdata_builder.shards.writer import encode_record
-from tests.shards.factory import make_sample, make_split
+from tests.shards.factory import make_sample, make_split, with_family
 
 
 def write(folder: str) -> None:
@@ -69,6 +71,20 @@ def test_the_card_counts_edits_and_licenses(folder):
     assert "| cc0 | 3 | 75.0% |" in text
     files = yaml.safe_load(text.split("---\n")[1])["configs"][0]["data_files"]
     assert files == [{"split": "train", "path": "train/*.tar"}, {"split": "test", "path": "test/*.tar"}]
+
+
+def test_croissant_names_the_columns_of_the_parquets(folder, tmp_path):
+    """A set whose scenes have more than two edits has one more."""
+    other = tmp_path / "many"
+    make_split(str(other / "train"), [["a"]], changes={"a": with_family("a", "a")}, version=FAMILY_VERSION)
+    write_sidecars(str(other))
+    unnamed = ("width", "height", "_offset", "_size", "_crc32")
+    for place in (folder, other):
+        sets = {found["name"]: found for found in json.loads((place / "croissant.json").read_bytes())["recordSet"]}
+        named = {field["source"]["extract"]["column"] for field in sets["samples"]["field"]}
+        columns = pq.read_table(next((place / "train").glob("*.parquet"))).column_names
+        assert named == {name for name in columns if not name.endswith(unnamed)}
+        assert ("family" in named) == (place == other)
 
 
 def test_the_croissant_version_changes_with_the_shards(folder):

@@ -22,6 +22,8 @@ from spatialdata_builder.shards.index import (
 from spatialdata_builder.shards.reader import read_record
 from spatialdata_builder.shards.schema import (
     EDIT_KINDS,
+    FAMILY_FIELDS,
+    FAMILY_VERSION,
     FLOOR,
     SCHEMA_VERSION,
     SUPPORT_VERSION,
@@ -34,7 +36,7 @@ from spatialdata_builder.shards.schema import (
 from spatialdata_builder.shards.sidecars.card import features
 from spatialdata_builder.shards.verify import verify_folder
 from spatialdata_builder.shards.writer import encode_record
-from tests.shards.factory import make_sample, make_split, out_of
+from tests.shards.factory import make_sample, make_split, out_of, with_family
 
 
 def earlier_version(key: str, version: int) -> dict[str, bytes]:
@@ -81,9 +83,9 @@ def test_an_earlier_version_is_verified_and_read(earlier: Path):
 
 
 def test_a_later_version_is_an_error(earlier: Path):
-    set_version(earlier, 6)
-    assert any("schema version 6" in problem.message for problem in verify_folder(str(earlier)).problems)
-    with pytest.raises(BadInput, match="has schema version 6, but this version reads 1, 2, 3, 4, 5"):
+    set_version(earlier, 7)
+    assert any("schema version 7" in problem.message for problem in verify_folder(str(earlier)).problems)
+    with pytest.raises(BadInput, match="has schema version 7, but this version reads 1, 2, 3, 4, 5, 6"):
         stream(str(earlier), members=("changed",))
 
 
@@ -160,6 +162,39 @@ def test_supports_where_the_version_has_none_and_none_where_it_has_some(tmp_path
     ]
 
 
+def test_a_set_whose_scenes_have_many_edits(tmp_path: Path):
+    """Records say which samples share a scene; the parquet has a column for it."""
+    folder = Path(out_of(tmp_path))
+    changes = {"a": with_family("a", "a"), "a-inv": with_family("a-inv", "a", "1 0")}
+    (shard,) = make_split(str(folder), [list(changes)], changes=changes, version=FAMILY_VERSION).shards
+    assert verify_folder(str(folder)).problems == ()
+    record = read_record(changes["a-inv"]["json"])
+    assert (record.provenance.family, record.provenance.states) == ("a", "1 0")
+    schema = json.loads((folder / SAMPLE_SCHEMA).read_text())["$defs"]
+    assert set(schema["Provenance"]["properties"]) == set(json.loads(changes["a"]["json"])["provenance"])
+    table = pq.read_table(folder / parquet_name(shard.name))
+    assert table["family"].to_pylist() == ["a", "a"]
+    (batch,) = stream(str(folder), members=("changed",)).batches(2)
+    assert sorted(batch["key"]) == ["a", "a-inv"]
+
+
+def test_families_where_the_version_has_none_and_none_where_it_has_some(tmp_path: Path):
+    plain = make_sample("a")["json"]
+    assert b'"states"' not in plain + sample_schema(SUPPORT_VERSION)
+    folder = Path(out_of(tmp_path))
+    other = json.loads(with_supports("b")["json"]) | {"schema": FAMILY_VERSION}
+    early = json.loads(with_family("c", "c")["json"]) | {"schema": SUPPORT_VERSION}
+    changes = {record["key"]: {"json": json.dumps(record).encode()} for record in (other, early)}
+    manifest = make_split(str(folder), [["a"], ["b"], ["c"]], changes=changes)
+    problems = [(problem.key, problem.kind, problem.message) for problem in verify_folder(str(folder)).problems]
+    must = "must be there from version 6, and not before; the record's is"
+    names = ("provenance.family", "provenance.states")
+    assert problems == [
+        (key, "schema", f"{name}: {must} {version}") for key, version in (("b", 6), ("c", 5)) for name in names
+    ]
+    assert "family" not in pq.read_table(folder / manifest.shards[0].parquet).column_names
+
+
 def test_other_sets_do_not_have_the_key(tmp_path: Path):
     assert b"second_object" not in make_sample("a")["json"] + sample_schema(SCHEMA_VERSION)
     folder = Path(out_of(tmp_path))
@@ -168,6 +203,15 @@ def test_other_sets_do_not_have_the_key(tmp_path: Path):
     problems = [(problem.key, problem.kind, problem.message) for problem in verify_folder(str(folder)).problems]
     must = "edit.second_object: must be there from version 4, and not before; the record's is"
     assert problems == [("a", "schema", f"{must} 3"), ("b", "schema", f"{must} 4")]
+
+
+def test_types_for_hugging_face_name_families_from_their_version():
+    written = json.loads(with_family("a", "a")["json"])
+    for version, keys in ((SUPPORT_VERSION, set(written["provenance"]) - FAMILY_FIELDS), (6, written["provenance"])):
+        (record,) = (column for column in features(["json"], version) if column["name"] == "json")
+        assert {part["name"] for part in record["struct"]} == set(written)
+        (provenance,) = (part for part in record["struct"] if part["name"] == "provenance")
+        assert {part["name"] for part in provenance["struct"]} == set(keys)
 
 
 @pytest.mark.parametrize("version", [1, 2, SCHEMA_VERSION, TWO_OBJECT_VERSION])
@@ -183,6 +227,8 @@ def test_the_version_follows_from_the_kinds():
     assert schema_version(EDIT_KINDS) == (TWO_OBJECT_VERSION if TWO_OBJECT_KINDS else SCHEMA_VERSION)
     assert tuple(kind for kind in EDIT_KINDS if objects_edited(kind) == 2) == TWO_OBJECT_KINDS
     assert schema_version(["translate", "camera"]) == SCHEMA_VERSION
+    assert schema_version(["translate"], supports=True) == SUPPORT_VERSION
+    assert schema_version(["translate"], families=True) == schema_version(EDIT_KINDS, True, True) == FAMILY_VERSION
 
 
 def test_the_kind_of_derivation_is_in_the_parquet(tmp_path: Path):

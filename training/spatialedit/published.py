@@ -112,9 +112,13 @@ def stream_published(
 
     Raises:
         BadInput: no tars; incomplete samples (with `on_error="skip"` these are skipped); images of several sizes with
-            `side` 0 and `buckets` False.
+            `side` 0 and `buckets` False; `one_per_family`, since the layout does not say which samples share a scene.
     """
     chosen = StreamOptions.of({**options, "members": ("source", "target")})
+    if chosen.one_per_family:
+        raise BadInput(
+            "tars in SpatialEdit's layout do not say which samples share a scene: stream them without one_per_family"
+        )
     weights = {os.fspath(each): weight for each, weight in url.items()} if isinstance(url, Mapping) else None
     urls = list(weights or ([url] if isinstance(url, str | os.PathLike) else url))
     sets = [open_published(os.fspath(each), skip=chosen.on_error == "skip", sizes=not side) for each in urls]

@@ -14,7 +14,7 @@ from spatialdata_builder.pipeline.engine.runner import _call_all  # pyright: ign
 from spatialdata_builder.pipeline.planning.samples import pair_arguments, plan_build, plan_config
 from spatialdata_builder.pipeline.planning.scene_rows import plan_scenes
 from spatialdata_builder.pipeline.registry import build_stages
-from spatialdata_builder.pipeline.store.families import family_of, planned_kinds, unit_rows
+from spatialdata_builder.pipeline.store.families import family_of, planned_kinds, states_of, unit_rows
 from spatialdata_builder.pipeline.store.fingerprints import canonical, layer_dirs
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.plan import Plan, PlanRow
@@ -30,7 +30,7 @@ WEIGHTS = {"translate": 2.0, "rotate": 1.0, "camera": 1.0, "insert": 1.0}
 SPLITS = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 
-def rows(samples: int, **options: bool) -> list[dict[str, str]]:
+def rows(samples: int, **options: int) -> list[dict[str, str]]:
     return pa.Table.from_batches(list(plan_scenes(samples, 5, WEIGHTS, SPLITS, "p-5", **options))).to_pylist()
 
 
@@ -214,6 +214,27 @@ def test_compose_is_another_name_for_two_edits_of_each_scene():
     assert plan_config(old) == plan_config(new)
     both = load_config(None, ["edits.per_scene=2"])
     assert both.edits.invert and both.edits.derived == {"invert": True, "compose": True}
+
+
+@pytest.mark.parametrize("options", [{"per_scene": 4, "invert": True}, {"per_scene": 2}, {"invert": True}])
+def test_states_of_the_scene_follow_from_the_origins(options: dict[str, int]):
+    """0 is the source, i + 1 the target of edit i; an inverse goes back, a composed sample joins two targets."""
+    table = rows(12, **options)
+    given = [PlanRow(row["key"], "train", json.loads(row["spec"])) for row in table]
+    states = states_of(given)
+    assert list(states) == [row.key for row in given]
+    per_scene = options.get("per_scene", 1)
+    for row in given:
+        here = states[row.key]
+        match row.spec.get("derived"):
+            case "invert":
+                assert here == states[row.spec["origin"][0]][::-1]
+            case "compose":
+                assert here == tuple(states[key][1] for key in row.spec["origin"]) and 0 < here[0] < here[1]
+            case _:
+                assert here == (0, 1 + int(row.key[-8:]) % per_scene)
+    first = [states[row.key] for row in given if family_of(row.key, row.spec) == given[0].key]
+    assert len(set(first)) == len(first) and max(map(max, first)) == per_scene
 
 
 @pytest.mark.parametrize(

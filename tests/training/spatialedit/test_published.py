@@ -203,6 +203,8 @@ def test_tars_written_by_others(tmp_path):
     }
     with pytest.raises(BadInput, match=r"images of 60 x 40 and 32 x 32.*buckets=True"):
         stream_published(str(tmp_path), order="stored", on_error="skip")
+    with pytest.raises(BadInput, match="do not say which samples share a scene"):
+        stream_published(str(tmp_path), one_per_family=True)
     apart = stream_published(str(tmp_path), order="stored", buckets=True).batches(1)
     assert {batch["source"].shape for batch in apart} == {(1, 40, 60, 3), (1, 32, 32, 3)}
 
