@@ -104,7 +104,7 @@ def _plan_scenes(
     rows = plan_scenes(
         samples,
         config.seed,
-        config.edits.weights,
+        {str(kind): weight for kind, weight in config.edits.weights.items()},
         splits,
         prefix,
         invert=config.edits.invert,

@@ -62,7 +62,7 @@ def plan_scenes(
     width = max(8, len(str(samples - 1)))
     bits = np.random.Philox(np.random.SeedSequence([seed, _SEEDS]))
     _shares(edits, sorted(edits), "edits")
-    weights = {cast("EditKind", kind): weight for kind, weight in edits.items() if weight > 0}
+    weights: dict[EditKind, float] = {cast("EditKind", kind): weight for kind, weight in edits.items() if weight > 0}
     each = 2 if invert else 1
     composed = rows_of_scene(weights, per_scene, invert, pairs_per_scene) // each - per_scene
     groups = _Groups(weights, per_scene)

@@ -38,7 +38,8 @@ than so many degrees, and their factors by less than this fraction."""
 
 def main_kind(kinds: Sequence[EditKind]) -> EditKind:
     """The kind of a group that composes with itself. The scene meets its needs: its partner, a removal, has none."""
-    return next((kind for kind in kinds if composes_alone(kind)), kinds[0])
+    alone: list[EditKind] = [kind for kind in kinds if composes_alone(kind)]
+    return (alone or kinds)[0]
 
 
 def propose_group(
@@ -55,17 +56,16 @@ def propose_group(
     Two edits are both found, or rejected. Other arguments: see `proposals.propose`.
     """
     number, turn = scene_number(attempt), attempt % EDITS_PER_SCENE
-    groups = list(grouped(len(kinds)))
-    mains = [main_kind([kinds[index] for index in group]) for group in groups]
+    groups: list[Sequence[EditKind]] = [kinds[group.start : group.stop] for group in grouped(len(kinds))]
+    mains: list[EditKind] = [main_kind(group) for group in groups]
     scene = scene_for(mains, assets, options, resolution, seed, number, furniture)
     if isinstance(scene, str):
         return Rejection(scene)
     found: list[SceneSpec | str] = []
     taken: set[int] = set()
     absent: set[int] = set()
-    for which, (group, main) in enumerate(zip(groups, mains, strict=True)):
+    for which, (own, main) in enumerate(zip(groups, mains, strict=True)):
         rng = generator(seed, number, EDIT, turn, *((which,) if which else ()))
-        own = [kinds[index] for index in group]
         usable = _usable(scene, own, main, taken) if len(groups) > 1 else _without_riders(scene, own, main)
         specs = [usable] * len(own) if isinstance(usable, str) else _group(rng, usable, own, main, options, turn)
         found += specs
@@ -82,7 +82,7 @@ def propose_group(
 
 def _without_riders(scene: Scene, kinds: Sequence[EditKind], main: EditKind) -> Scene | str:
     """The scene, restricted to objects that carry nothing if some kind of the group requires it."""
-    others = [*kinds]
+    others: list[EditKind] = [*kinds]
     others.remove(main)
     if all(RULES[kind].needs.carriers for kind in others):
         return scene
@@ -92,7 +92,7 @@ def _without_riders(scene: Scene, kinds: Sequence[EditKind], main: EditKind) -> 
 
 def _usable(scene: Scene, kinds: Sequence[EditKind], main: EditKind, taken: Collection[int]) -> Scene | str:
     """The scene, restricted to objects that all kinds of a group may edit and that no other group changes."""
-    needs = [RULES[kind].needs for kind in {*kinds, main}]
+    needs = [RULES[kind].needs for kind in dict.fromkeys((main, *kinds))]
 
     def fits(id: int) -> bool:
         place = scene.placements[id]

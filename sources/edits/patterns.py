@@ -51,10 +51,11 @@ def scene_patterns(weights: Mapping[EditKind, float], per_scene: int) -> list[Pa
             continue
         del rest[kind]
         share = per_scene * weights[kind] / sum(weights.values())
-        partners = {other: weights[other] for other in partners_of(kind) if other in weights}
+        partners: dict[EditKind, float] = {o: weights[o] for o in partners_of(kind) if o in weights}
         for other, weight in partners.items():
             part = weight / sum(partners.values())
-            last[(*(other,) * (sizes[-1] - 1), kind)] = share * part
+            alike: tuple[EditKind, ...] = (other,) * (sizes[-1] - 1)
+            last[*alike, kind] = share * part
             rest[other] -= part * weights[kind] * (sizes[-1] - 1)
     found = [_patterns(rest, size) for size in sizes]
     if last:
@@ -108,8 +109,8 @@ def composed_pairs(pattern: tuple[EditKind, ...]) -> list[tuple[int, int]]:
 
 def fault_of(weights: Mapping[EditKind, float], per_scene: int) -> str:
     """Why scenes cannot have edits of these weights, as a sentence for the user; empty if they can."""
-    size, total = group_sizes(per_scene)[-1], sum(weights.values())
-    single = {kind: weight for kind, weight in weights.items() if not RULES[kind].composes}
+    size, total = group_sizes(per_scene)[0], sum(weights.values())
+    single: dict[EditKind, float] = {kind: weight for kind, weight in weights.items() if not RULES[kind].composes}
     for kind, weight in single.items():
         if per_scene == 2:
             return f"{RULES[kind].noun} cannot be composed with another edit of its scene: set edits.{kind} to 0"
@@ -117,10 +118,10 @@ def fault_of(weights: Mapping[EditKind, float], per_scene: int) -> str:
             most = total / per_scene
             noun = RULES[kind].noun
             return f"a scene has at most one {noun}: the weight of {kind} must be at most {most:g} (got {weight:g})"
-    lone = {kind: weight for kind, weight in weights.items() if not composes_alone(kind)}
+    lone: dict[EditKind, float] = {kind: weight for kind, weight in weights.items() if not composes_alone(kind)}
     for kind in lone:
         partners = partners_of(kind)
-        alike = [other for other in lone if partners_of(other) == partners]
+        alike: list[EditKind] = [other for other in lone if partners_of(other) == partners]
         needed = (size - 1) * sum(lone[other] for other in alike)
         there = sum(weights.get(other, 0.0) for other in partners)
         if size > 1 and needed > there:

@@ -86,7 +86,7 @@ def scene_for(
     Other arguments: see `propose`.
     """
     needs = RULES[kinds[0]].needs if len(kinds) == 1 else joint([RULES[kind].needs for kind in kinds])
-    choosy = [kind for kind in dict.fromkeys(kinds) if RULES[kind].choosy]
+    choosy: list[EditKind] = [kind for kind in dict.fromkeys(kinds) if RULES[kind].choosy]
     draft: Draft | str = ""
     for part in range(_SCENES):
         rng = generator(seed, number, SCENE, *((part,) if part else ()))

@@ -46,7 +46,7 @@ def partners_of(kind: EditKind) -> tuple[EditKind, ...]:
     A kind that composes with no other one may be with all that change an object which both images show.
     """
     rules = RULES[kind]
-    others = [other for other in EDIT_KINDS if composes_alone(other)]
+    others: list[EditKind] = [other for other in EDIT_KINDS if composes_alone(other)]
     if rules.composes:
         return tuple(other for other in others if other in rules.composes)
     return tuple(other for other in others if "remove" in RULES[other].composes)

@@ -261,7 +261,7 @@ class RenderPairs(Stage):
             for turn, spec in enumerate(specs)
         ]
         if len(found) == _BOTH == len(_valid(found)):
-            reason = judge(composed(valid[0], valid[1]), *others, limits)
+            reason = judge(composed(valid[0], valid[1]), others[0], others[1], limits)
             found = [reason or spec for spec in found]
         return _Judged(tuple(found), seen)
 
