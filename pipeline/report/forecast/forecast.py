@@ -25,7 +25,7 @@ from ...registry import build_stages
 from ...store.families import derived_share, planned_rows
 from ...store.fingerprints import plain
 from ...store.layers import LayerStore
-from .rates import SCALED, UNMEASURED, LayerRate, Rates, flat, read_rates, scaled
+from .rates import PLANNED, SCALED, UNMEASURED, LayerRate, Rates, flat, read_rates, scaled, shared
 
 _NO_LIMIT = Cluster(1, 1e9, 1e9, 1e9, 1e9)
 
@@ -93,7 +93,7 @@ def forecast(config: Config, samples: int, rates: Rates, cluster: Cluster) -> di
             f"layer {missing[0]} was not measured (measured: {', '.join(rates.layers)}): "
             "finish a small run of this configuration, and give its OUT"
         )
-    rates, assumed = scaled(rates, flat(plain(pair)))
+    rates, assumed = scaled(shared(rates, config, flat(plain(pair))), flat(plain(pair)))
     units = math.ceil(samples / config.unit_size)
     rendered, samples = samples, planned_rows(samples, config.edits)
     work = _Work(
@@ -216,7 +216,8 @@ def _notes(stages: Sequence[Stage], rates: Rates, config: Config, scaled: Sequen
     for stage in stages:
         measured, wanted = rates.layers[stage.layer].settings, flat(plain(stage))
         for name in sorted(measured.keys() | wanted.keys()):
-            if measured.get(name) != wanted.get(name) and name not in scaled:
+            undecided = name in PLANNED and name not in wanted
+            if measured.get(name) != wanted.get(name) and name not in scaled and not undecided:
                 was, now = measured.get(name, "(none)"), wanted.get(name, "(none)")
                 notes.append(f"layer {stage.layer} was measured with {name} {was}, this configuration has {now}")
     if abs(rates.derived - derived_share(config)) > 1e-6:

@@ -19,6 +19,7 @@ from ....shards.index import Manifest, read_manifest
 from ....shards.layout import find_splits
 from ....shards.options import Options
 from ....shards.stage import Stage
+from ...config import Config
 from ...engine.render_device import gpus_found
 from ...opened import RUNS, Build, open_build
 from ...store.families import derived_share, rendered_of
@@ -28,8 +29,13 @@ from ...store.layers import Record
 UNMEASURED: Final = -1.0
 SCALED: Final = ("render.resolution", "render.samples")
 """Settings of layer `pair` that `scaled` can scale."""
+PLANNED: Final = ("render.partial", "scene.physics")
+"""Settings of layer `pair` whose `auto` is decided when a build is planned: a configuration lacks them until then."""
 DENOISING: Final = 4
 """Constant cost of a view (denoising and passes), in render samples. Checked by `benchmarks/forecast.py --scale 2`."""
+
+TARGET: Final = 0.5
+"""Cost of a target of which only what changes is rendered, in renders of a whole image (`benchmarks/partial.py`)."""
 
 
 class LayerRate(Options):
@@ -60,6 +66,7 @@ class Rates(Options):
     samples: int
     unit_size: int = Field(description="rendered (or read) samples per unit")
     derived: float = Field(default=0.0, description="samples derived from others, per planned sample")
+    per_scene: int = Field(default=1, description="rendered (or read) samples of each scene")
     accepted: float = Field(description="samples that no layer rejected, per planned sample")
     startup_s: float = Field(description="until workers are warmed up; -1: not known")
     pack_start_s: float = Field(description="wall time of packing outside the workers; -1: not known")
@@ -107,6 +114,7 @@ def measure(build: Build) -> Rates:
         samples=planned,
         unit_size=rendered_of(build.plan.unit_size, build.config),
         derived=derived_share(build.config),
+        per_scene=build.config.edits.per_scene,
         accepted=1 - len(rejected) / planned,
         startup_s=startup if startup < 0 else startup + max(map(_warm_up, records.values())),
         pack_start_s=pack_start,
@@ -145,6 +153,27 @@ def scaled(rates: Rates, wanted: Mapping[str, Any]) -> tuple[Rates, str]:
         f"samples + {DENOISING})), other stages and files by {pixels:.3g} (pixels), models by 1"
     )
     return rates.model_copy(update={"layers": layers, "recipes": recipes, "pack_s": pack_s}), text
+
+
+def shared(rates: Rates, config: Config, wanted: Mapping[str, Any]) -> Rates:
+    """The rates scaled to the edits of each scene, and the derived samples, of a configuration.
+
+    Rendering time is proportional to the images: one of the source, and for each target as much, or `TARGET` where only
+    what changes is rendered.
+
+    Args:
+        wanted: see `scaled`.
+    """
+
+    def images(settings: Mapping[str, Any], per_scene: int, derived: float) -> float:
+        """Renders of whole images for each sample."""
+        target = TARGET if settings.get("render.partial") == "on" else 1.0
+        return (1.0 + target * per_scene) * (1.0 - derived) / per_scene
+
+    pair = rates.layers["pair"]
+    before = images(pair.settings, rates.per_scene, rates.derived)
+    after = images(pair.settings | wanted, config.edits.per_scene, derived_share(config))
+    return rates.model_copy(update={"layers": {**rates.layers, "pair": _scale(pair, after / before, 1.0)}})
 
 
 def _frame(settings: Mapping[str, Any]) -> tuple[int, int, int] | None:

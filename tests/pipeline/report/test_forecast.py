@@ -140,6 +140,23 @@ def test_another_size_is_scaled_by_the_stated_rule():
     assert not [note for note in found["notes"] if "measured with render.resolution" in note]
 
 
+@pytest.mark.parametrize(("partial", "target"), [("off", 1.0), ("on", 0.5)])
+def test_edits_of_one_scene_share_its_source(partial: str, target: float):
+    """Measured with one edit of each scene, without derived samples: two images for a sample."""
+    measured = measured_at([256, 256], 16)
+    pair = measured.layers["pair"]
+    pair = pair.model_copy(update={"settings": {**pair.settings, "render.partial": partial}})
+    measured = measured.model_copy(update={"layers": measured.layers | {"pair": pair}})
+    edits = "edits={translate: 1, rotate: 1, per_scene: 6}"
+    size = ("render.resolution=[256, 256]", "render.samples=16")
+    found = forecast(config(*size, edits, "unit_size=6", "samples=6"), 600, measured, machine(4))
+    seconds = {stage["layer"]: stage["seconds"] for stage in found["stages"]}
+    assert found["samples"] == 2400
+    # Each scene: one source and six targets for 24 samples.
+    assert seconds["pair"] == pytest.approx(10.0 * (1 + 6 * target) / 24 / (1 + target), abs=1e-4)
+    assert seconds["checks"] == 1.0
+
+
 def test_a_model_keeps_its_time_at_another_size():
     measured = measured_at([256, 256], 32)
     depth = measured.layers["depth"].model_copy(update={"settings": {"model": "some/depth"}, "seconds": 3.0})
