@@ -172,7 +172,7 @@ def shared(rates: Rates, config: Config, wanted: Mapping[str, Any]) -> Rates:
 
     pair = rates.layers["pair"]
     before = images(pair.settings, rates.per_scene, rates.derived)
-    after = images(pair.settings | wanted, config.edits.per_scene, derived_share(config))
+    after = images({**pair.settings, **wanted}, config.edits.per_scene, derived_share(config))
     return rates.model_copy(update={"layers": {**rates.layers, "pair": _scale(pair, after / before, 1.0)}})
 
 
