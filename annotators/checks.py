@@ -178,7 +178,8 @@ class GeometryChecks(Stage):
     def _slivers(self, facts: PairFacts) -> Iterator[Fault]:
         """Objects, in either image, that are too little visible to be recognized.
 
-        Of a table with things on it, the frame may cut off any part.
+        Of a table with things on it, the frame may cut off any part. Of what is in a container, the container and what
+        lies above may hide any part: a bowl of fruit shows its upper ones.
         """
         states: tuple[StateName, StateName] = ("source", "target")
         carriers = {
@@ -187,7 +188,8 @@ class GeometryChecks(Stage):
         }
         for thing in facts.objects:
             for state in states:
-                if thing.id in carriers[state]:
+                support = thing.source_support if state == "source" else thing.target_support
+                if thing.id in carriers[state] or support.kind == "inside":
                     continue
                 visible = thing.source_visible if state == "source" else thing.target_visible
                 box = thing.source_box if state == "source" else thing.target_box

@@ -24,6 +24,7 @@ from spatialdata_builder.shards.schema import (
     PairFacts,
     SceneObject,
     Scores,
+    SupportKind,
     SupportRef,
 )
 from spatialdata_builder.shards.stage import Stage
@@ -275,6 +276,17 @@ def test_no_object_is_cut_to_a_sliver(visible: float, cut: int, passes: bool):
             members = members | {f"{state}_instances": codecs.encode_labels(labels)}
             changes[f"{state}_box"] = box_of_mask(labels == other.id)
     objects = [thing.model_copy(update=changes) if thing.id == other.id else thing for thing in facts.objects]
+    result = check(facts.model_copy(update={"objects": objects}), members)
+    assert isinstance(result, Row) if passes else reason(result) == "sliver"
+
+
+@pytest.mark.parametrize(("kind", "passes"), [("inside", True), ("top", False)])
+def test_what_is_in_a_container_may_be_hidden(kind: SupportKind, passes: bool):
+    facts, members = accepted("rotate")
+    other = next(thing for thing in facts.objects if thing.id != facts.edit.object and any(thing.source_box))
+    holder = SupportRef(object=facts.edit.object, kind=kind)
+    hidden = {"source_visible": 0.15, "target_visible": 0.15, "source_support": holder, "target_support": holder}
+    objects = [thing.model_copy(update=hidden) if thing.id == other.id else thing for thing in facts.objects]
     result = check(facts.model_copy(update={"objects": objects}), members)
     assert isinstance(result, Row) if passes else reason(result) == "sliver"
 
