@@ -284,7 +284,8 @@ def test_no_object_is_cut_to_a_sliver(visible: float, cut: int, passes: bool):
 def test_what_is_in_a_container_may_be_hidden(kind: SupportKind, passes: bool):
     facts, members = accepted("rotate")
     other = next(thing for thing in facts.objects if thing.id != facts.edit.object and any(thing.source_box))
-    holder = SupportRef(object=facts.edit.object, kind=kind, shelf=0, shelves=0)
+    third = next(thing for thing in facts.objects if thing.id not in (facts.edit.object, other.id))
+    holder = SupportRef(object=third.id, kind=kind, shelf=0, shelves=0)
     hidden = {"source_visible": 0.15, "target_visible": 0.15, "source_support": holder, "target_support": holder}
     objects = [thing.model_copy(update=hidden) if thing.id == other.id else thing for thing in facts.objects]
     result = check(facts.model_copy(update={"objects": objects}), members)
