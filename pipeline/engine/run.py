@@ -15,11 +15,13 @@ from ..config import EngineOptions
 from ..interrupts import Stopped as Stopped
 from ..interrupts import interruptible
 from ..plug_ins import places
-from ..store.layers import LayerCorrupt, LayerStore
+from ..store.layers import LayerCorrupt, LayerStore, versions
+from ..store.parts import read_part
 from ..store.plan import Plan
+from .calls import last_lines
 from .progress import Progress, RunSummary
 from .ready_units import ReadyUnits, raise_failed, record_outcome
-from .runner import Failed, Runner, Task, last_lines, tasks_of
+from .runner import Failed, Runner, Task, tasks_of
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -52,6 +54,7 @@ def run(
     progress = progress or Progress()
     for task in tasks:
         store.sweep(f"layers/{task.layer_dir}")
+        store.sweep(store.parts_folder(task.layer_dir))
     units = ReadyUnits(tasks, store, plan)
     progress.start(plan.units, units.found, plan.samples)
     try:
@@ -102,6 +105,7 @@ def reopen_rejects(
     tasks = tasks_of(stages, plan_hash)
     opened: dict[str, set[int]] = {}
     for task in tasks:
+        _remove_rejecting_parts(store, task, reasons)
         own = _rejecting(store, task.layer_dir, reasons)
         opened[task.layer] = own.union(*(opened[need] for need in task.needs))
     for task in reversed(tasks):
@@ -118,6 +122,14 @@ def _rejecting(store: LayerStore, layer_dir: str, reasons: Sequence[str]) -> set
             return {record.unit for record in done if any(reject.reason in reasons for reject in record.rejects)}
         except LayerCorrupt as error:
             store.set_aside(error.layer_dir, error.unit)
+
+
+def _remove_rejecting_parts(store: LayerStore, task: Task, reasons: Sequence[str]) -> None:
+    """Remove parts with rejects of these reasons, of units that are not done."""
+    for name in store.parts(task.layer_dir):
+        part = read_part(store, task.layer_dir, name, versions(task.stage.packages))
+        if part and any(reject.reason in reasons for reject in part.rejects):
+            store.remove(store.part_name(task.layer_dir, name))
 
 
 def map_items(
