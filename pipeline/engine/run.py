@@ -20,6 +20,7 @@ from ..store.parts import read_part
 from ..store.plan import Plan
 from .calls import last_lines
 from .progress import Progress, RunSummary
+from .progress_table import plural
 from .ready_units import ReadyUnits, raise_failed, record_outcome
 from .runner import Failed, Runner, Task, tasks_of
 
@@ -56,7 +57,7 @@ def run(
         store.sweep(f"layers/{task.layer_dir}")
         store.sweep(store.parts_folder(task.layer_dir))
     units = ReadyUnits(tasks, store, plan)
-    progress.start(plan.units, units.found, plan.samples)
+    progress.start(plan.units, plan.samples, units.found, units.samples, _note(tasks, plan))
     try:
         with interruptible():
             if units.finished:
@@ -73,6 +74,13 @@ def run(
     return summary
 
 
+def _note(tasks: Sequence[Task], plan: Plan) -> str:
+    """Explains what is counted where no stage spills: then nothing changes on screen during a long first unit."""
+    if any(task.stage.spills for task in tasks):
+        return ""
+    return f"a unit has {plural(plan.size(0), 'sample')} and counts once a stage finished all of them"
+
+
 def _no_guard() -> None:
     return None
 
@@ -86,13 +94,17 @@ def _run_inline(
     guard: Callable[[], None],
 ) -> None:
     """For debugging: without isolation, a sample that kills the process kills this run and the next one (use Ray)."""
-    runner = Runner(store, plan, tasks)
+
+    def show() -> None:
+        progress.tick(units.queues, units.samples)
+
+    runner = Runner(store, plan, tasks, on_part=show)
     deepest_first = [task.layer for task in reversed(tasks)]
     while not units.finished:
         guard()
         job = next(filter(None, map(units.take, deepest_first)))
         record_outcome(units, job, runner.do(job), progress)
-        progress.tick(units.queues)
+        show()
 
 
 def reopen_rejects(
