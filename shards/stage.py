@@ -40,6 +40,9 @@ class Stage(ABC):
     """Whether it has workers of its own, as every stage with GPUs has. Other stages share workers."""
     families: ClassVar[bool] = False
     """Whether one call gets a sample together with the samples that are derived from it."""
+    spills: ClassVar[bool] = False
+    """Whether the results of each call are kept at once, so that a worker that dies loses one call, not its unit. For
+    calls that take seconds."""
     faults: ClassVar[frozenset[str]] = frozenset()
     """Reasons of rejects that speak of the machine rather than of the sample: a run with no other result ends."""
 

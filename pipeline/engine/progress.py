@@ -1,22 +1,20 @@
 """Progress of a run, for users and programs: counts of each stage, rate, time left, rejects.
 
-Invariant: numbers count committed units and samples only.
+Invariant: numbers count what a run that is killed now would keep: committed units, and samples in them or in parts.
 """
 
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from ..terminal import say, terminal
-from .progress_table import Queue, StageView, duration, left_of, line_of, pace_of, plural, rejections, stages_table
+from .progress_table import Meter, Queue, StageView, duration, left_of, line_of, plural, rejections, stages_table
 from .runner import UnitSummary
 
 PLAIN_EVERY_S = 60.0
-COMMITS = 512
-"""Latest commits of each stage that are kept to compute its pace."""
 
 
 @dataclass
@@ -26,6 +24,9 @@ class StageProgress:
     layer: str
     units: int
     found: int
+    samples_planned: int
+    samples_done: int
+    """Samples of the plan that are finished, whenever that was, also in units that are not committed yet."""
     committed: int = 0
     samples: int = 0
     bytes: int = 0
@@ -42,6 +43,8 @@ class StageProgress:
             "units": self.units,
             "done": self.done,
             "found": self.found,
+            "samples_planned": self.samples_planned,
+            "samples_done": self.samples_done,
             "samples": self.samples,
             "bytes": self.bytes,
             "seconds": round(self.seconds, 3),
@@ -75,14 +78,26 @@ class Progress:
     def __init__(self) -> None:
         self.summary = RunSummary()
         self._began = time.monotonic()
-        self._commits: dict[str, deque[tuple[float, int]]] = {}
+        self._meters: dict[str, Meter] = {}
         self._queues: Mapping[str, Queue] = {}
 
-    def start(self, units: int, found: Mapping[str, int], samples: int = 0) -> None:
-        """Start a run: the plan has `units` with `samples`; `found` units of each layer are done, in stage order."""
+    def start(
+        self, units: int, samples: int, found: Mapping[str, int], samples_found: Mapping[str, int], note: str = ""
+    ) -> None:
+        """Start a run.
+
+        Args:
+            units, samples: of the plan.
+            found, samples_found: units of each layer that are committed, and its samples that are finished, in stage
+                order.
+            note: for the first line: what is counted.
+        """
         self._began = time.monotonic()
-        self.summary = RunSummary({name: StageProgress(name, units, done) for name, done in found.items()})
-        self._commits = {name: deque([(self._began, 0)], maxlen=COMMITS) for name in found}
+        self.summary = RunSummary(
+            {name: StageProgress(name, units, done, samples, samples_found[name]) for name, done in found.items()}
+        )
+        self._meters = {name: Meter([(self._began, 0)]) for name in found}
+        self._observe(samples_found)
 
     def committed(self, unit: UnitSummary) -> None:
         stage = self.summary.stages[unit.layer]
@@ -92,11 +107,11 @@ class Progress:
         stage.seconds += unit.seconds
         stage.cpu_seconds += unit.cpu_seconds
         stage.rejects.update(unit.rejects)
-        self._commits[unit.layer].append((time.monotonic(), unit.rows + sum(unit.rejects.values())))
 
     def reopened(self, layer: str) -> None:
         """A unit that was done must be recomputed."""
         self.summary.stages[layer].found -= 1
+        self._meters[layer].forget()
 
     def quarantined(self, layer: str, key: str, why: str) -> None:
         self.summary.quarantined.append(f"{layer}/{key}")
@@ -106,9 +121,16 @@ class Progress:
         """A message for the user; the run continues."""
         self.summary.notes.append(text)
 
-    def tick(self, queues: Mapping[str, Queue]) -> None:
-        """Called about once a second, with the queue of each stage."""
+    def tick(self, queues: Mapping[str, Queue], samples_done: Mapping[str, int]) -> None:
+        """Called about once a second, with the queue and the finished samples of each stage."""
         self._queues = queues
+        self._observe(samples_done)
+
+    def _observe(self, samples_done: Mapping[str, int]) -> None:
+        now = time.monotonic()
+        for layer, done in samples_done.items():
+            self._meters[layer].observe(done, now)
+            self.summary.stages[layer].samples_done = self._meters[layer].done
 
     def views(self) -> tuple[StageView, ...]:
         """The current state of the stages."""
@@ -118,7 +140,9 @@ class Progress:
                 stage.layer,
                 stage.units,
                 stage.done,
-                pace_of(list(self._commits[stage.layer]), now),
+                stage.samples_planned,
+                stage.samples_done,
+                self._meters[stage.layer].pace(now),
                 self._queues.get(stage.layer),
                 dict(stage.rejects),
             )
@@ -142,13 +166,16 @@ class PlainProgress(Progress):
         self._every = every_s
         self._last = 0.0
 
-    def start(self, units: int, found: Mapping[str, int], samples: int = 0) -> None:
-        super().start(units, found, samples)
-        done = ", ".join(f"{name} {done:,}" for name, done in found.items())
-        self._say(f"{plural(units, 'unit')}; already done: {done}{_unit_note(units, samples)}")
+    def start(
+        self, units: int, samples: int, found: Mapping[str, int], samples_found: Mapping[str, int], note: str = ""
+    ) -> None:
+        super().start(units, samples, found, samples_found, note)
+        done = ", ".join(f"{name} {done:,}" for name, done in samples_found.items())
+        rest = f"; {note}" if note else ""
+        self._say(f"{plural(samples, 'sample')} in {plural(units, 'unit')}; already done: {done}{rest}")
 
-    def tick(self, queues: Mapping[str, Queue]) -> None:
-        super().tick(queues)
+    def tick(self, queues: Mapping[str, Queue], samples_done: Mapping[str, int]) -> None:
+        super().tick(queues, samples_done)
         if time.monotonic() - self._last >= self._every:
             self._say(self._line())
 
@@ -181,15 +208,17 @@ class TerminalProgress(Progress):
         self._console = terminal(stderr=True)
         self._live = Live(console=self._console, get_renderable=self._draw, refresh_per_second=2)
 
-    def start(self, units: int, found: Mapping[str, int], samples: int = 0) -> None:
-        super().start(units, found, samples)
+    def start(
+        self, units: int, samples: int, found: Mapping[str, int], samples_found: Mapping[str, int], note: str = ""
+    ) -> None:
+        super().start(units, samples, found, samples_found, note)
         self._drawn = self.views()
         self._live.start()
-        if samples:
-            self._console.print(_unit_note(units, samples).removeprefix("; "), markup=False, highlight=False)
+        if note:
+            self._console.print(note, markup=False, highlight=False)
 
-    def tick(self, queues: Mapping[str, Queue]) -> None:
-        super().tick(queues)
+    def tick(self, queues: Mapping[str, Queue], samples_done: Mapping[str, int]) -> None:
+        super().tick(queues, samples_done)
         self._drawn = self.views()
 
     def note(self, text: str) -> None:
@@ -210,13 +239,6 @@ class TerminalProgress(Progress):
         lines = [f"{duration(self.elapsed())}{rest}", rejections(self._drawn)]
         texts = [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in lines if line]
         return Group(stages_table(self._drawn, self._console.width), *texts)
-
-
-def _unit_note(units: int, samples: int) -> str:
-    """Explains what is counted, because nothing changes on screen during a long first unit."""
-    if not samples:
-        return ""
-    return f"; a unit has {plural(-(-samples // max(1, units)), 'sample')} and counts once a stage finished all of them"
 
 
 def make_progress(quiet: bool = False) -> Progress:

@@ -1,7 +1,7 @@
 """The table of a running build: one line per stage, in the build's terminal and in `status --watch`."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 WINDOW_S = 120.0
 LEAST = 8
-"""Commits that are used even if they are older than WINDOW_S."""
+"""Steps that are used even if they are older than WINDOW_S."""
+STEPS = 512
+"""Latest steps that are kept."""
 WIDEST = 100
 
 
@@ -21,25 +23,44 @@ class Queue(NamedTuple):
     in_flight: int
 
 
-class Pace(NamedTuple):
-    """Current speed of a stage, per second; 0 if not known."""
+def pace_of(steps: Sequence[tuple[float, int]], now: float) -> float:
+    """Samples per second over the latest steps (time in seconds and samples, in order of time); 0 if not known.
 
-    units: float = 0.0
-    samples: float = 0.0
-
-
-def pace_of(commits: Sequence[tuple[float, int]], now: float) -> Pace:
-    """The pace of the latest commits (time in seconds and samples, in order of time).
-
-    Measured from the first commit of the last WINDOW_S seconds, or over the last LEAST commits if these reach further
-    back, until now. So the pace of a stage without new commits drops.
+    Measured from the first step of the last WINDOW_S seconds, or over the last LEAST steps if these reach further back,
+    until now. So the pace of a stage without new steps drops.
     """
-    late = next((index for index, (when, _) in enumerate(commits) if now - when <= WINDOW_S), len(commits))
-    seen = commits[max(0, min(late, len(commits) - LEAST)) :]
+    late = next((index for index, (when, _) in enumerate(steps) if now - when <= WINDOW_S), len(steps))
+    seen = steps[max(0, min(late, len(steps) - LEAST)) :]
     if len(seen) < 2:
-        return Pace()
-    span = max(now - seen[0][0], 1e-3)
-    return Pace((len(seen) - 1) / span, sum(samples for _, samples in seen[1:]) / span)
+        return 0.0
+    return sum(samples for _, samples in seen[1:]) / max(now - seen[0][0], 1e-3)
+
+
+class Meter:
+    """The finished samples of a stage, observed again and again, and its pace."""
+
+    def __init__(self, steps: Iterable[tuple[float, int]] = ()) -> None:
+        """`steps`: time and samples of earlier steps; the samples of the first do not count (`pace_of`)."""
+        self._steps = deque(steps, maxlen=STEPS)
+        self._done: int | None = None
+
+    @property
+    def done(self) -> int:
+        """The most samples that were observed: while a unit is committed, its parts are gone before it counts."""
+        return self._done or 0
+
+    def observe(self, done: int, now: float) -> None:
+        if self._done is not None and done > self._done:
+            self._steps.append((now, done - self._done))
+        self._done = max(done, self.done)
+
+    def forget(self) -> None:
+        """Samples that were done are no longer."""
+        self._done = None
+
+    def pace(self, now: float) -> float:
+        """Samples per second."""
+        return pace_of(list(self._steps), now)
 
 
 @dataclass(frozen=True)
@@ -49,7 +70,12 @@ class StageView:
     layer: str
     units: int
     done: int
-    pace: Pace = field(default_factory=Pace)
+    """Units that are committed."""
+    samples: int
+    samples_done: int
+    """Samples of the plan: all, and those that are finished, also in units that are not committed yet."""
+    pace: float = 0.0
+    """Samples per second; 0 if not known."""
     queue: Queue | None = None
     rejects: Mapping[str, int] = field(default_factory=dict[str, int])
 
@@ -58,7 +84,7 @@ class StageView:
         """Seconds until it is done at this pace; None if not known."""
         if self.done >= self.units:
             return 0.0
-        return (self.units - self.done) / self.pace.units if self.pace.units else None
+        return (self.samples - self.samples_done) / self.pace if self.pace else None
 
 
 def left_of(stages: Sequence[StageView]) -> float | None:
@@ -77,7 +103,7 @@ def stages_table(stages: Sequence[StageView], width: int) -> "Table":
     table = Table(box=box.SIMPLE_HEAD, width=min(width, WIDEST), padding=(0, 1), pad_edge=False, show_edge=False)
     table.add_column("stage", no_wrap=True)
     table.add_column("", ratio=1, min_width=4)
-    for name in ("units", "samples/s"):
+    for name in ("samples", "samples/s"):
         table.add_column(name, justify="right", no_wrap=True)
     # As wide as most times, so that the bars do not jump.
     table.add_column("left", justify="right", no_wrap=True, min_width=11 if width >= WIDEST else None)
@@ -88,11 +114,12 @@ def stages_table(stages: Sequence[StageView], width: int) -> "Table":
     for stage in stages:
         done = stage.done >= stage.units
         queue = stage.queue or Queue(0, 0)
-        cells = [f"{count(stage.done)}/{count(stage.units)}", "" if done else rate(stage.pace.samples), _left(stage)]
+        samples = f"{count(stage.samples_done)}/{count(stage.samples)}"
+        cells = [samples, "" if done else rate(stage.pace), _left(stage)]
         if queued:
             cells.append(f"{count(queue.ready)}+{queue.in_flight}" if any(queue) and not done else "")
         cells.append(count(sum(stage.rejects.values())) if stage.rejects else "")
-        bar = ProgressBar(total=max(1, stage.units), completed=stage.done, width=None)
+        bar = ProgressBar(total=max(1, stage.samples), completed=stage.samples_done, width=None)
         table.add_row(stage.layer, bar, *cells)
     return table
 
@@ -111,15 +138,17 @@ def line_of(stages: Sequence[StageView]) -> str:
     groups: dict[object, list[StageView]] = {}
     for stage in stages:
         idle = not stage.rejects and (stage.done == stage.units or stage.queue in (None, Queue(0, 0)))
-        groups.setdefault((stage.done, stage.units) if idle else stage.layer, []).append(stage)
+        groups.setdefault((stage.done, stage.samples_done) if idle else stage.layer, []).append(stage)
     return "; ".join(_stage_text(group[0], [stage.layer for stage in group]) for group in groups.values())
 
 
 def _stage_text(stage: StageView, layers: Sequence[str]) -> str:
-    text = f"{', '.join(layers)} {stage.done:,}/{stage.units:,} units"
+    text = (
+        f"{', '.join(layers)} {stage.samples_done:,}/{stage.samples:,} samples ({stage.done:,}/{stage.units:,} units)"
+    )
     if stage.done < stage.units:
-        if stage.pace.samples:
-            text += f", {rate(stage.pace.samples)} samples/s"
+        if stage.pace:
+            text += f", {rate(stage.pace)} samples/s"
         if stage.left_s is not None:
             text += f", {duration(stage.left_s)} left"
         if stage.queue is not None:

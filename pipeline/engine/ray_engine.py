@@ -123,7 +123,7 @@ class RayRun:
                     self._assign_jobs(pool)
                 self._collect()
                 self._check_workers()
-                self._progress.tick(self._units.queues)
+                self._progress.tick(self._units.queues, self._units.samples)
         finally:
             for pool in self._pools:
                 self._stop_workers(pool)

@@ -14,9 +14,11 @@ from ...shards.errors import BadInput, SpatialdataError
 from ...sources.derived import ORIGIN_REJECTED
 from ..store.layers import LayerStore, Rejected
 from ..store.plan import Plan
+from .calls import ERROR
+from .part_counts import PartCounts
 from .progress import Progress
 from .progress_table import Queue
-from .runner import ERROR, Damaged, Failed, Job, Outcome, Task, UnitSummary
+from .runner import Damaged, Failed, Job, Outcome, Task, UnitSummary
 from .summary_keeper import SummaryKeeper
 
 MAX_DAMAGES = 3
@@ -38,16 +40,26 @@ class ReadyUnits:
         for layer, keeper in self._keepers.items():
             self._states[layer] = np.zeros(units, np.uint8)
             self._states[layer][np.array(keeper.done, np.int64)] = _DONE
+        self._parts = {task.layer: PartCounts(store, plan, task.layer_dir) for task in tasks if task.stage.spills}
         self.found = {layer: int((state == _DONE).sum()) for layer, state in self._states.items()}
         self.left = {layer: units - done for layer, done in self.found.items()}
         self._handed_out = dict.fromkeys(self._states, 0)
         self._damages: dict[tuple[str, int], int] = {}
         self._broken: tuple[str, list[int]] = ("", [])
         self._store = store
+        self._plan = plan
         self._dirs = {task.layer: task.layer_dir for task in tasks}
         self._faults = {task.layer: task.faults for task in tasks}
         self._hopeless: dict[str, list[UnitSummary]] = {task.layer: [] for task in tasks}
         self._queues = {layer: self._first_queue(layer) for layer in self._states}
+        self._remove_old_parts()
+
+    def _remove_old_parts(self) -> None:
+        """Remove parts of units that are done: a worker died between its commit and their removal."""
+        for layer, parts in self._parts.items():
+            for unit in parts.by_unit():
+                if self._states[layer][unit] == _DONE:
+                    self._store.remove_parts(self._dirs[layer], unit)
 
     def _first_queue(self, layer: str) -> deque[int]:
         state = self._states[layer]
@@ -77,6 +89,21 @@ class ReadyUnits:
     def queues(self) -> dict[str, Queue]:
         """Units of each layer that wait for a worker, and that a worker has."""
         return {layer: Queue(len(queue), self._handed_out[layer]) for layer, queue in self._queues.items()}
+
+    @property
+    def samples(self) -> dict[str, int]:
+        """Samples of the plan that each layer has done: in its committed units, and in parts of its other units."""
+        return {layer: self._committed(layer) + self._in_parts(layer) for layer in self._states}
+
+    def _committed(self, layer: str) -> int:
+        state = self._states[layer]
+        return self._plan.samples_in(len(state) - self.left[layer], last=bool(state[-1] == _DONE))
+
+    def _in_parts(self, layer: str) -> int:
+        if layer not in self._parts or not self.left[layer]:
+            return 0
+        state = self._states[layer]
+        return sum(samples for unit, samples in self._parts[layer].by_unit().items() if state[unit] != _DONE)
 
     def commit(self, done: UnitSummary) -> None:
         """Record that a unit is done; units that waited for it become ready."""

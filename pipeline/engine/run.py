@@ -15,11 +15,14 @@ from ..config import EngineOptions
 from ..interrupts import Stopped as Stopped
 from ..interrupts import interruptible
 from ..plug_ins import places
-from ..store.layers import LayerCorrupt, LayerStore
+from ..store.layers import LayerCorrupt, LayerStore, versions
+from ..store.parts import read_part
 from ..store.plan import Plan
+from .calls import last_lines
 from .progress import Progress, RunSummary
+from .progress_table import plural
 from .ready_units import ReadyUnits, raise_failed, record_outcome
-from .runner import Failed, Runner, Task, last_lines, tasks_of
+from .runner import Failed, Runner, Task, tasks_of
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -52,8 +55,9 @@ def run(
     progress = progress or Progress()
     for task in tasks:
         store.sweep(f"layers/{task.layer_dir}")
+        store.sweep(store.parts_folder(task.layer_dir))
     units = ReadyUnits(tasks, store, plan)
-    progress.start(plan.units, units.found, plan.samples)
+    progress.start(plan.units, plan.samples, units.found, units.samples, _note(tasks, plan))
     try:
         with interruptible():
             if units.finished:
@@ -70,6 +74,13 @@ def run(
     return summary
 
 
+def _note(tasks: Sequence[Task], plan: Plan) -> str:
+    """Explains what is counted where no stage spills: then nothing changes on screen during a long first unit."""
+    if any(task.stage.spills for task in tasks):
+        return ""
+    return f"a unit has {plural(plan.size(0), 'sample')} and counts once a stage finished all of them"
+
+
 def _no_guard() -> None:
     return None
 
@@ -83,13 +94,17 @@ def _run_inline(
     guard: Callable[[], None],
 ) -> None:
     """For debugging: without isolation, a sample that kills the process kills this run and the next one (use Ray)."""
-    runner = Runner(store, plan, tasks)
+
+    def show() -> None:
+        progress.tick(units.queues, units.samples)
+
+    runner = Runner(store, plan, tasks, on_part=show)
     deepest_first = [task.layer for task in reversed(tasks)]
     while not units.finished:
         guard()
         job = next(filter(None, map(units.take, deepest_first)))
         record_outcome(units, job, runner.do(job), progress)
-        progress.tick(units.queues)
+        show()
 
 
 def reopen_rejects(
@@ -102,6 +117,7 @@ def reopen_rejects(
     tasks = tasks_of(stages, plan_hash)
     opened: dict[str, set[int]] = {}
     for task in tasks:
+        _remove_rejecting_parts(store, task, reasons)
         own = _rejecting(store, task.layer_dir, reasons)
         opened[task.layer] = own.union(*(opened[need] for need in task.needs))
     for task in reversed(tasks):
@@ -118,6 +134,14 @@ def _rejecting(store: LayerStore, layer_dir: str, reasons: Sequence[str]) -> set
             return {record.unit for record in done if any(reject.reason in reasons for reject in record.rejects)}
         except LayerCorrupt as error:
             store.set_aside(error.layer_dir, error.unit)
+
+
+def _remove_rejecting_parts(store: LayerStore, task: Task, reasons: Sequence[str]) -> None:
+    """Remove parts with rejects of these reasons, of units that are not done."""
+    for name in store.parts(task.layer_dir):
+        part = read_part(store, task.layer_dir, name, versions(task.stage.packages))
+        if part and any(reject.reason in reasons for reject in part.rejects):
+            store.remove(store.part_name(task.layer_dir, name))
 
 
 def map_items(

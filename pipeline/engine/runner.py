@@ -1,33 +1,29 @@
 """Computes one unit of one stage; the same code runs in workers and in the driver's process.
 
-Invariants: every sample of the unit that all needed layers accepted becomes a row or a reject in one commit. An
-exception of a stage rejects one sample (and its derived samples); SpatialdataError stops the run. Results are small:
-ids and numbers.
+Invariants: every sample of the unit that all needed layers accepted becomes a row or a reject in one commit. Of a stage
+that spills, the results of a call that returned are not computed again. Results of jobs are small: ids and numbers.
 """
 
-import os
 import socket
 import time
-import traceback
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from itertools import groupby
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ...shards.errors import SpatialdataError, WorkerLost
-from ...shards.redact import redact
-from ...shards.sample import Columns, Reject, Result, Row, Sample
-from ...shards.stage import Stage, members_of
+from ...shards.sample import Columns, Row, Sample
+from ...shards.stage import Stage
 from ...sources.derived import ORIGIN_REJECTED
-from ..store.families import family_of
 from ..store.fingerprints import layer_dirs
-from ..store.layers import LayerCorrupt, LayerStore, Record, Rejected, versions
+from ..store.layers import LayerCorrupt, LayerStore, PartName, Record, Rejected, versions
+from ..store.parts import Part, read_part, write_part
 from ..store.plan import Plan
 from ..store.storage import FULL, disk_full
+from .calls import ERROR, call, calls_of, inseparable, last_lines
 
-ERROR, QUARANTINED = "error", "quarantined"
+QUARANTINED = "quarantined"
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,12 @@ class Task:
     @property
     def faults(self) -> frozenset[str]:
         """Reject reasons whose cause is the machine or another sample, not the sample itself."""
-        return frozenset({ERROR, ORIGIN_REJECTED, *self.stage.faults})
+        return self.machine_faults | {ORIGIN_REJECTED}
+
+    @property
+    def machine_faults(self) -> frozenset[str]:
+        """Reject reasons that may be gone after a restart. Parts hold none: only a commit makes them final."""
+        return frozenset({ERROR, *self.stage.faults})
 
     @property
     def timeout(self) -> float:
@@ -124,12 +125,21 @@ class Runner:
 
     Args:
         gpus: GPUs of the process; default: the `gpus` of each stage.
+        on_part: called when results of an unfinished unit have been kept.
     """
 
-    def __init__(self, store: LayerStore, plan: Plan, tasks: Sequence[Task], gpus: float | None = None) -> None:
+    def __init__(
+        self,
+        store: LayerStore,
+        plan: Plan,
+        tasks: Sequence[Task],
+        gpus: float | None = None,
+        on_part: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
         self._plan = plan
         self._gpus = gpus
+        self._on_part = on_part
         self._tasks = {task.layer: task for task in tasks}
         self._models: dict[str, Any] = {}
 
@@ -152,7 +162,7 @@ class Runner:
             if failed is not None:
                 return failed
             gpus = task.stage.gpus if self._gpus is None else self._gpus
-            return run_unit(self._store, self._plan, task, self._model(job.layer), job, gpus)
+            return run_unit(self._store, self._plan, task, self._model(job.layer), job, gpus, self._on_part)
         except LayerCorrupt as error:
             self._store.set_aside(error.layer_dir, error.unit)
             return Damaged(error.layer_dir, error.unit, str(error))
@@ -173,51 +183,134 @@ class Runner:
         return self._models[layer]
 
 
-def run_unit(store: LayerStore, plan: Plan, task: Task, model: Any, job: Job, gpus: float = 0.0) -> UnitSummary:
+def run_unit(
+    store: LayerStore,
+    plan: Plan,
+    task: Task,
+    model: Any,
+    job: Job,
+    gpus: float = 0.0,
+    on_part: Callable[[], None] = lambda: None,
+) -> UnitSummary:
     """Read the needed layers of a unit, call the stage, and commit, unless the job is a trial or the unit is done.
 
     Raises LayerCorrupt if a needed layer file is damaged, SpatialdataError if the run cannot continue.
     """
-    began, cpu = time.monotonic(), _cpu_seconds(task.stage, model)
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    clock = _Clock(task.stage, model)
     if job.keys is None and store.exists(store.record_name(task.layer_dir, job.unit)):
         return summarize(task.layer, store.record(task.layer_dir, job.unit), plan)
     samples = load_samples(store, plan, task, job.unit)
-    if job.keys is not None:
-        samples = [sample for sample in samples if sample.key in job.keys]
-    wanted = [sample for sample in samples if sample.key not in job.quarantined]
-    results = dict(zip((sample.key for sample in wanted), _call_all(task.stage, model, wanted), strict=True))
+    kept = _kept_parts(store, task, job, samples) if task.stage.spills else []
+    made: list[Part] = []
+    for asked, whole in calls_of(task.stage, samples, _wanted(samples, job, kept)):
+        made.append(_compute(task.stage, model, asked))
+        if task.stage.spills and whole:
+            _keep_part(store, plan, task, job.unit, made[-1], asked)
+            on_part()
     if job.keys is not None:
         return UnitSummary(task.layer, job.unit)
+    merged = _merged([*kept, *made], samples, job.quarantined)
+    seconds, cpu_seconds = clock.read()
+    seconds += sum(part.seconds for part in kept)
+    record = Record(
+        unit=job.unit,
+        layer=task.layer_dir,
+        rejects=merged.rejects,
+        counts=merged.counts,
+        seconds=round(seconds, 3),
+        cpu_seconds=round(cpu_seconds + sum(part.cpu_seconds for part in kept), 3),
+        gpus=gpus,
+        attempts=job.attempt,
+        versions=versions(task.stage.packages),
+        host=socket.gethostname(),
+        started=(datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="seconds"),
+    )
+    committed = store.write(task.layer_dir, job.unit, merged.rows, record)
+    if task.stage.spills:
+        store.remove_parts(task.layer_dir, job.unit)
+    return summarize(task.layer, committed, plan)
+
+
+def _wanted(samples: Sequence[Sample], job: Job, kept: Sequence[Part]) -> set[str]:
+    """The samples to compute."""
+    asked = {sample.key for sample in samples if job.keys is None or sample.key in job.keys}
+    return asked - job.quarantined.keys() - _keys_of(kept)
+
+
+def _kept_parts(store: LayerStore, task: Task, job: Job, samples: Sequence[Sample]) -> list[Part]:
+    """The parts of a unit from earlier jobs, without those of quarantined samples.
+
+    Parts that no job can use are removed: damaged ones, of other samples, or of samples that another part has, too.
+    """
+    families = [{sample.key for sample in family} for family in inseparable(task.stage, samples)]
+    kept: list[Part] = []
+    for name in store.parts(task.layer_dir):
+        if name.unit != job.unit:
+            continue
+        part = read_part(store, task.layer_dir, name, versions(task.stage.packages))
+        whole = frozenset(key for family in families if part and family <= part.keys for key in family)
+        if part is None or part.keys != whole or part.keys & _keys_of(kept):
+            store.remove(store.part_name(task.layer_dir, name))
+        elif part.keys.isdisjoint(job.quarantined):
+            kept.append(part)
+    return kept
+
+
+def _keys_of(parts: Sequence[Part]) -> set[str]:
+    return set[str]().union(*(part.keys for part in parts))
+
+
+def _keep_part(store: LayerStore, plan: Plan, task: Task, unit: int, part: Part, samples: Sequence[Sample]) -> None:
+    """Write the results of a call to a file, unless a restart may change them."""
+    if task.machine_faults.isdisjoint(reject.reason for reject in part.rejects):
+        name = PartName(unit, plan.keys(unit).index(samples[0].key), len(samples))
+        write_part(store, task.layer_dir, name, part, versions(task.stage.packages))
+
+
+def _compute(stage: Stage, model: Any, samples: Sequence[Sample]) -> Part:
+    """Call the stage once."""
+    clock = _Clock(stage, model)
     rows: dict[str, Columns] = {}
     rejects: list[Rejected] = []
     counts: Counter[str] = Counter()
-    for sample in samples:
-        result = results.get(sample.key) or Reject(QUARANTINED, detail=job.quarantined.get(sample.key, ""))
+    for sample, result in zip(samples, call(stage, model, samples), strict=True):
         counts.update(result.counts)
         if isinstance(result, Row):
             rows[sample.key] = result.columns
         else:
             rejects.append(Rejected(sample.key, result.reason, result.score, result.detail, dict(result.scores)))
-    record = Record(
-        unit=job.unit,
-        layer=task.layer_dir,
-        rejects=tuple(rejects),
-        counts=dict(sorted(counts.items())),
-        seconds=round(time.monotonic() - began, 3),
-        cpu_seconds=round(_cpu_seconds(task.stage, model) - cpu, 3),
-        gpus=gpus,
-        attempts=job.attempt,
-        versions=versions(task.stage.packages),
-        host=socket.gethostname(),
-        started=started,
+    return Part(rows, tuple(rejects), dict(counts), *clock.read())
+
+
+def _merged(parts: Sequence[Part], samples: Sequence[Sample], quarantined: Mapping[str, str]) -> Part:
+    """The results of a whole unit, in plan order."""
+    rows: dict[str, Columns] = {}
+    rejects = {key: Rejected(key, QUARANTINED, detail=why) for key, why in quarantined.items()}
+    counts: Counter[str] = Counter()
+    for part in parts:
+        rows.update(part.rows)
+        rejects.update({reject.key: reject for reject in part.rejects})
+        counts.update(part.counts)
+    keys = [sample.key for sample in samples]
+    return Part(
+        {key: rows[key] for key in keys if key in rows},
+        tuple(rejects[key] for key in keys if key in rejects),
+        dict(sorted(counts.items())),
     )
-    return summarize(task.layer, store.write(task.layer_dir, job.unit, rows, record), plan)
 
 
-def _cpu_seconds(stage: Stage, model: Any) -> float:
-    """CPU seconds so far of this process and of the processes that the stage has started."""
-    return time.process_time() + stage.cpu_seconds(model)
+class _Clock:
+    """Seconds and CPU seconds since it was made, of this process and of the processes that the stage has started."""
+
+    def __init__(self, stage: Stage, model: Any) -> None:
+        self._stage, self._model = stage, model
+        self._began, self._cpu = time.monotonic(), self._cpu_now()
+
+    def read(self) -> tuple[float, float]:
+        return time.monotonic() - self._began, self._cpu_now() - self._cpu
+
+    def _cpu_now(self) -> float:
+        return time.process_time() + self._stage.cpu_seconds(self._model)
 
 
 def summarize(layer: str, record: Record, plan: Plan) -> UnitSummary:
@@ -248,60 +341,3 @@ def load_samples(store: LayerStore, plan: Plan, task: Task, unit: int) -> list[S
         for row in plan.rows(unit)
         if all(row.key in rows for rows in layers.values())
     ]
-
-
-def _call_all(stage: Stage, model: Any, samples: Sequence[Sample]) -> list[Result]:
-    size = max(1, stage.samples_per_call or stage.batch_size)
-    results: list[Result] = []
-    parts = _inseparable(stage, samples)
-    for first in range(0, len(parts), size):
-        results += _call(stage, model, [sample for part in parts[first : first + size] for sample in part])
-    return results
-
-
-def _inseparable(stage: Stage, samples: Sequence[Sample]) -> list[list[Sample]]:
-    """Groups of samples that one call must get together: families if the stage asks for them, else single samples."""
-    if not stage.families:
-        return [[sample] for sample in samples]
-    return [list(family) for _, family in groupby(samples, lambda sample: family_of(sample.key, sample.spec))]
-
-
-def _call(stage: Stage, model: Any, samples: Sequence[Sample]) -> list[Result]:
-    """Call the stage on a batch; after an exception, sample by sample, rejecting those that fail with a traceback."""
-    try:
-        results = list(stage(model, samples))
-    except SpatialdataError:
-        raise
-    except Exception as error:  # a stage may raise anything
-        if isinstance(error, OSError) and error.errno in FULL:
-            raise disk_full(str(error.filename or os.environ.get("TMPDIR", "/tmp")), error) from error
-        if len(parts := _inseparable(stage, samples)) > 1:
-            return [result for part in parts for result in _call(stage, model, part)]
-        return [Reject(ERROR, detail=last_lines(error, lines=12)) for _ in samples]
-    _check_results(stage, samples, results)
-    return results
-
-
-def _check_results(stage: Stage, samples: Sequence[Sample], results: Sequence[object]) -> None:
-    name = f"stage {type(stage).__name__} (layer '{stage.layer}')"
-    rule = "a stage must return one Row or Reject for each sample, in order"
-    if len(results) != len(samples):
-        raise SpatialdataError(
-            f"{name} returned {len(results)} results for {len(samples)} samples (from '{samples[0].key}'): {rule}"
-        )
-    for sample, result in zip(samples, results, strict=True):
-        if not isinstance(result, Row | Reject):
-            raise SpatialdataError(f"{name} returned a {type(result).__name__} for sample '{sample.key}': {rule}")
-        if isinstance(result, Row):
-            for column, kind in members_of(stage).items():
-                if not isinstance(result.columns.get(column), kind):
-                    raise SpatialdataError(
-                        f"{name} returned no {kind.__name__} in column '{column}' for sample '{sample.key}': {rule}, "
-                        "with the member of each image in its `views`"
-                    )
-
-
-def last_lines(error: BaseException, lines: int = 4) -> str:
-    """The last lines of a traceback, with secrets removed."""
-    text = redact("".join(traceback.format_exception(error))).strip().splitlines()
-    return "\n".join(text[-lines:])[-2000:]

@@ -2,7 +2,8 @@
 
 Invariants: a unit is done if and only if its record exists. The record is written once, after its layer file is
 complete. `read` never returns a layer file that disagrees with its record. Equal rows give equal bytes: nothing in a
-layer file depends on time, host or order (these are in the record).
+layer file depends on time, host or order (these are in the record). Parts (`pipeline.store.parts`) belong to units that
+are not done; only the job that computes such a unit reads them.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from importlib.metadata import version
 from itertools import takewhile
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from ...shards.errors import SpatialdataError
 from ...shards.layout import check_file, missing_reason
@@ -26,6 +27,7 @@ from ...shards.sample import Columns, Value
 from .storage import Storage
 
 _RECORD = re.compile(r"(\d+)\.json")
+_PART = re.compile(r"(\d+)-(\d+)-(\d+)\.part")
 _ROWS_A_GROUP = 16
 _VERIFIED_KEPT = 4096
 
@@ -70,7 +72,7 @@ class Record:
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
     host: str = ""
     started: str = ""
-    """UTC, ISO 8601."""
+    """UTC, ISO 8601: `seconds` before the commit. A unit that was resumed began earlier, with a break."""
     rows: int = 0
     bytes: int = 0
     sha256: str = ""
@@ -88,6 +90,16 @@ def parse_record(text: bytes) -> Record:
     return replace(Record(**kept), rejects=tuple(Rejected(**reject) for reject in values["rejects"]))
 
 
+class PartName(NamedTuple):
+    """Which samples a part covers, as its name says."""
+
+    unit: int
+    first: int
+    """Position of its first sample in the unit."""
+    samples: int
+    """Number of its samples."""
+
+
 class LayerStore(Storage):
     """The layers under OUT: `layers/<layer>-<fingerprint>/<unit>.{parquet,json}`. Other files of OUT: see `Storage`."""
 
@@ -102,6 +114,15 @@ class LayerStore(Storage):
     @staticmethod
     def record_name(layer_dir: str, unit: int) -> str:
         return f"layers/{layer_dir}/{unit:08d}.json"
+
+    @staticmethod
+    def parts_folder(layer_dir: str) -> str:
+        """A folder of its own, so that all parts of a layer are listed without its other files."""
+        return f"layers/{layer_dir}/parts"
+
+    @classmethod
+    def part_name(cls, layer_dir: str, part: PartName) -> str:
+        return f"{cls.parts_folder(layer_dir)}/{part.unit:08d}-{part.first:04d}-{part.samples:04d}.part"
 
     @staticmethod
     def summary_name(layer_dir: str) -> str:
@@ -166,7 +187,7 @@ class LayerStore(Storage):
         record = self.record(layer_dir, unit)
         source = self._checked(layer_dir, unit, record)
         file = pq.ParquetFile(pa.BufferReader(source))
-        return _rows(file, layer_dir, columns) if record.rows else {}
+        return decode_rows(file, layer_dir, columns) if record.rows else {}
 
     def peek(self, layer_dir: str, unit: int, columns: Sequence[str]) -> dict[str, dict[str, Value]]:
         """Like `read`, for some columns only: the rest of the file is neither read nor hashed.
@@ -176,7 +197,7 @@ class LayerStore(Storage):
         """
         record = self.record(layer_dir, unit)
         with self._peeking(layer_dir, unit), self._peeked(layer_dir, record) as file:
-            return _rows(file, layer_dir, columns) if record.rows else {}
+            return decode_rows(file, layer_dir, columns) if record.rows else {}
 
     def groups(self, layer_dir: str, record: Record, columns: Collection[str], keys: Set[str]) -> Iterator[Any]:
         """Tables of a few rows with some of these keys: column `key`, and those of `columns` that the layer has.
@@ -273,18 +294,31 @@ class LayerStore(Storage):
         self._checked(layer_dir, unit, record)
         return record
 
+    def parts(self, layer_dir: str) -> list[PartName]:
+        """The parts of all units of a layer, in order. One listing; opens no file."""
+        matches = (_PART.fullmatch(name) for name in self.names(self.parts_folder(layer_dir)))
+        return sorted(PartName(*map(int, match.groups())) for match in matches if match)
+
+    def remove_parts(self, layer_dir: str, unit: int) -> None:
+        """Remove the parts of a unit."""
+        for part in self.parts(layer_dir):
+            if part.unit == unit:
+                self.remove(self.part_name(layer_dir, part))
+
     def set_aside(self, layer_dir: str, unit: int) -> None:
         """Make a unit not done: rename its files to `*.corrupt`, the record first, so that no partial state counts."""
         self._reopen(layer_dir, unit)
         for name in (self.record_name(layer_dir, unit), self.data_name(layer_dir, unit)):
             self.move(name, f"{name}.corrupt")
+        self.remove_parts(layer_dir, unit)
         self._verified.pop(self.data_name(layer_dir, unit), None)
 
     def discard(self, layer_dir: str, unit: int) -> None:
-        """Make a unit not done and remove its files, the record first."""
+        """Make a unit not done and remove its files, the record first. Its parts are removed as well."""
         self._reopen(layer_dir, unit)
         self.remove(self.record_name(layer_dir, unit))
         self.remove(self.data_name(layer_dir, unit))
+        self.remove_parts(layer_dir, unit)
 
     def _reopen(self, layer_dir: str, unit: int) -> None:
         """Mark that the summary of a layer no longer covers this unit. Called before the record is removed."""
@@ -326,7 +360,7 @@ class LayerStore(Storage):
         return LayerCorrupt(f"layer file {self.path(name)} {what}: {advice}", layer_dir, unit)
 
 
-def _rows(file: Any, layer_dir: str, columns: Sequence[str] | None) -> dict[str, dict[str, Value]]:
+def decode_rows(file: Any, layer_dir: str, columns: Sequence[str] | None = None) -> dict[str, dict[str, Value]]:
     """The rows of an open `pyarrow.parquet.ParquetFile` of a layer, by key."""
     names = set(file.schema_arrow.names)
     missing = [name for name in columns or () if name not in names]

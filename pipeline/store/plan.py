@@ -63,6 +63,10 @@ class Plan:
         """Number of samples in one unit: `unit_size`, or fewer in the last."""
         return min(self.unit_size, self.samples - unit * self.unit_size)
 
+    def samples_in(self, units: int, *, last: bool) -> int:
+        """Number of samples in so many units, with or without the last one, which may be smaller."""
+        return units * self.unit_size - (self.unit_size - self.size(self.units - 1) if last else 0)
+
     def rows(self, unit: int) -> list[PlanRow]:
         """The samples of one unit, in order. Raises PlanDamaged if the plan on disk is damaged."""
         try:

@@ -70,6 +70,7 @@ class RenderPairs(Stage):
     version: ClassVar[int] = 6
     own_pool: ClassVar[bool] = True
     families: ClassVar[bool] = True
+    spills: ClassVar[bool] = True
     faults: ClassVar[frozenset[str]] = frozenset({"blender_crash", "blender_timeout", "broken_asset"})
     """Faults of the machine: if all first samples are rejected for these, the run ends."""
 

@@ -1,4 +1,7 @@
-"""A run of toy stages in a process that tests kill: `python -m tests.pipeline.kill_me OUT inline|ray MARKS`."""
+"""A run of toy stages in a process that tests kill: `python -m tests.pipeline.kill_me OUT inline|ray MARKS [scenes]`.
+
+With `scenes`, two units whose scenes are kept one by one.
+"""
 
 import sys
 
@@ -6,14 +9,14 @@ from spatialdata_builder.pipeline.config import EngineOptions
 from spatialdata_builder.pipeline.engine.run import Stopped, run
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.lock import RunLock
-from tests.pipeline.toys import Judge, Make, Measure, toy_plan
+from tests.pipeline.toys import Judge, Make, Measure, Scenes, scenes_plan, toy_plan
 
 
-def main(out: str, kind: str, marks: str) -> None:
+def main(out: str, kind: str, marks: str, what: str = "") -> None:
     store = LayerStore(out)
     with RunLock(store):
-        plan = toy_plan(store, samples=40, unit_size=4)
-        stages = [Make(seconds=0.05, marks=marks), Measure(), Judge()]
+        plan = scenes_plan(store) if what else toy_plan(store, samples=40, unit_size=4)
+        stages = [(Scenes if what else Make)(seconds=0.05, marks=marks), Measure(), Judge()]
         try:
             run(stages, store, plan, EngineOptions(kind=kind))  # type: ignore[arg-type]
         except Stopped as error:

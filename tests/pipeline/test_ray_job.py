@@ -235,7 +235,7 @@ def test_a_killed_driver_and_a_killed_worker_give_the_same_bytes(head: Head, cop
     assert second.returncode == 0, result
     assert "32 of 32 samples accepted" in result
     assert "its worker died" in result
-    assert "32 units; already done: pair" in result
+    assert "32 samples in 32 units; already done: pair" in result
 
     inline = tmp_path / "inline"
     assert spatialdata(*build_arguments(release, inline, "unit_size=1")).returncode == 0

@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +88,15 @@ class Make(Stage):
 
 
 @dataclass(frozen=True)
+class Scenes(Make):
+    """Like `Make`, a family per call, whose results are kept at once."""
+
+    families: ClassVar[bool] = True
+    spills: ClassVar[bool] = True
+    batch_size: int = field(default=1, metadata={"fingerprint": False})
+
+
+@dataclass(frozen=True)
 class Measure(Stage):
     """Layer `metric`: a number from `pair`; reads only some of its columns."""
 
@@ -132,6 +142,17 @@ class Judge(Stage):
 def toy_plan(store: LayerStore, samples: int = 40, unit_size: int = 8, seed: int = 1) -> Plan:
     config = {"samples": samples, "edits": EDITS}
     return write_plan(store, config, plan_scenes(samples, seed, EDITS, SPLITS), unit_size, seed)
+
+
+def scenes_plan(store: LayerStore, scenes: int = 20, unit_size: int = 10) -> Plan:
+    """A plan of scenes, each a sample and its inverse."""
+    rows = plan_scenes(scenes, 1, EDITS, SPLITS, invert=True)
+    return write_plan(store, {"scenes": scenes, "edits": EDITS}, rows, unit_size)
+
+
+def calls(marks: Path | str) -> Counter[str]:
+    """How often each sample was computed."""
+    return Counter(file.name.rsplit("-", 2)[0] for file in Path(marks).iterdir())
 
 
 def toy_run(out: Path | str, stages: Sequence[Stage], kind: str = "inline", samples: int = 40) -> RunSummary:

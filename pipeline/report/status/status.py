@@ -1,7 +1,7 @@
 """Progress of a build, from its records; works while a build runs."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -13,22 +13,26 @@ from ....shards.errors import BadInput, SpatialdataError
 from ....shards.index import read_manifest
 from ....shards.layout import find_splits
 from ....shards.schema import SPLITS
+from ....shards.stage import Stage
 from ....sources.rendered.pairs import BROKEN
+from ...engine.part_counts import PartCounts, samples_done
 from ...engine.progress_table import cost, count, plural, spent
-from ...engine.summaries import LayerSummary, summarize_layers
+from ...engine.summaries import LayerSummary, Summary, summarize_layers
 from ...opened import Build, open_build
 from ...planning.samples import pair_arguments
 from ...planning.survey import REJECTED_ASSETS, rejected_assets
 from ...registry import build_stages
 from ...store.fingerprints import layer_dirs
+from ...store.layers import LayerStore
+from ...store.plan import Plan
 from ...terminal import terminal
 from ..funnel import funnel_rows, left_out
 
-NARROWER = ("size", "GPU", "worker time", "units")
+NARROWER = ("size", "GPU", "worker time", "samples")
 """Columns that are dropped on a narrow terminal, in this order."""
 _NAMED = 10
 """Number of assets that are listed by name."""
-_COLUMNS = ("stage", "units", "in", "out", "rejected", "worker time", "GPU", "each", "size")
+_COLUMNS = ("stage", "samples", "in", "out", "rejected", "worker time", "GPU", "each", "size")
 
 
 def status_of(out: str) -> dict[str, Any]:
@@ -38,7 +42,8 @@ def status_of(out: str) -> dict[str, Any]:
     """
     build = open_build(out, running=True)
     summary = summarize_layers(build.store, build.plan, build.layers)
-    layers = {layer: _layer(folder, summary.layers[layer]) for layer, folder in build.layers.items()}
+    done = _samples_done(build.store, build.plan, build.stages, summary)
+    layers = {layer: _layer(folder, summary.layers[layer], done[layer]) for layer, folder in build.layers.items()}
     duplicates = left_out(build, summary)
     funnel, accepted = funnel_rows(build, summary, duplicates)
     return {
@@ -67,18 +72,30 @@ def _unfinished(build: Build) -> dict[str, Any]:
     except SpatialdataError as error:
         return {"problem": str(error)}
     summary = summarize_layers(build.store, build.plan, layer_dirs(stages, build.plan.hash))
+    done = _samples_done(build.store, build.plan, stages, summary)
     layers: dict[str, Any] = {}
     for layer, found in summary.layers.items():
         values = found.totals.to_json()
-        layers[layer] = {"done": values["units"], "rejects": values["rejects"]}
+        layers[layer] = {"done": values["units"], "samples_done": done[layer], "rejects": values["rejects"]}
         layers[layer] |= {"counts": values["counts"]} if values["counts"] else {}
     return layers
 
 
-def _layer(folder: str, found: LayerSummary) -> dict[str, Any]:
+def _samples_done(store: LayerStore, plan: Plan, stages: Sequence[Stage], summary: Summary) -> dict[str, int]:
+    """The finished samples of each layer, also those in units that are not committed yet."""
+    folders = layer_dirs(stages, plan.hash)
+    parts = {stage.layer: PartCounts(store, plan, folders[stage.layer]) for stage in stages if stage.spills}
+    return {
+        layer: samples_done(store, plan, folders[layer], found.totals.units, parts.get(layer))
+        for layer, found in summary.layers.items()
+    }
+
+
+def _layer(folder: str, found: LayerSummary, samples_done: int) -> dict[str, Any]:
     values = found.totals.to_json()
     done = values.pop("units")
-    return {"folder": folder, "done": done, **values, "damaged": sorted(error.unit for error in found.damaged)}
+    damaged = sorted(error.unit for error in found.damaged)
+    return {"folder": folder, "done": done, "samples_done": samples_done, **values, "damaged": damaged}
 
 
 def _shards(build: Build) -> list[dict[str, Any]]:
@@ -170,7 +187,7 @@ def _unfinished_lines(found: dict[str, Any]) -> Iterator[str]:
         shown = found["layers"].get(layer, {})
         if values["done"] < found["units"] or values["rejects"] != shown.get("rejects"):
             rejected = f", rejected: {_listed(values['rejects'])}" if values["rejects"] else ""
-            yield f"unfinished: {layer} {values['done']} of {plural(found['units'], 'unit')}{rejected}"
+            yield f"unfinished: {layer} {values['samples_done']} of {plural(found['samples'], 'sample')}{rejected}"
             yield from (f"unfinished: {line}" for line in _broken_assets(values.get("counts", {})))
 
 
@@ -202,7 +219,7 @@ def _funnel_table(found: dict[str, Any], hidden: Collection[str]) -> Table:
         layer = found["layers"].get(row["layer"])
         cells = (
             row["layer"],
-            f"{count(layer['done'])}/{count(found['units'])}" if layer else "",
+            f"{count(layer['samples_done'])}/{count(found['samples'])}" if layer else "",
             count(row["samples_in"]),
             count(row["samples_out"]),
             count(sum(row["rejects"].values())) if row["rejects"] else "",

@@ -1,21 +1,22 @@
 """`status --watch`: follow a build from another terminal, also a Ray job on a cluster, by its records and run lock.
 
-The build itself is not contacted, so only committed units are shown.
+The build itself is not contacted: only what it has kept is shown, committed units and parts.
 """
 
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from ...engine.progress_table import StageView, duration, left_of, line_of, pace_of, rejections, stages_table
+from ...engine.part_counts import PartCounts, samples_done
+from ...engine.progress_table import Meter, StageView, duration, left_of, line_of, rejections, stages_table
 from ...engine.summaries import LayerSummary, summarize_layers
-from ...opened import open_build, open_out
+from ...opened import Build, open_build, open_out
 from ...store.lock import Holder, LockWatcher
 from ...terminal import say, terminal
 
@@ -63,7 +64,9 @@ class BuildState:
             stage.layer: {
                 "units": stage.units,
                 "done": stage.done,
-                "samples_per_second": round(stage.pace.samples, 4),
+                "samples_planned": stage.samples,
+                "samples_done": stage.samples_done,
+                "samples_per_second": round(stage.pace, 4),
                 "seconds_left": None if stage.left_s is None else round(stage.left_s, 1),
                 "rejects": dict(stage.rejects),
             }
@@ -80,26 +83,48 @@ class BuildState:
         }
 
 
-def read_state(out: str, watcher: LockWatcher | None = None) -> BuildState:
+@dataclass
+class Watcher:
+    """What is remembered of a build from one look at it to the next."""
+
+    lock: LockWatcher
+    meters: dict[str, Meter] = field(default_factory=dict[str, Meter])
+    """By the folder of a layer, like `parts`."""
+    parts: dict[str, PartCounts] = field(default_factory=dict[str, PartCounts])
+
+
+def read_state(out: str, watcher: Watcher | None = None) -> BuildState:
     """The current state of the build under `out`. Raises BadInput if there is none.
 
     Args:
-        watcher: remembers the holder from earlier calls.
+        watcher: the same for all calls of one observer.
     """
     build = open_build(out, running=True)
+    watcher = watcher or Watcher(LockWatcher(build.store))
     # Before the records: a build that ends meanwhile is finished, not stopped.
-    holder = (watcher or LockWatcher(build.store)).holder()
+    holder = watcher.lock.holder()
     summary = summarize_layers(build.store, build.plan, build.layers)
     now = time.time()
-    stages = tuple(_view(layer, found, build.plan.units, now, holder) for layer, found in summary.layers.items())
+    stages = tuple(_view(build, layer, found, now, holder, watcher) for layer, found in summary.layers.items())
     ends = [found.recent[-1].ended for found in summary.layers.values() if found.recent]
     quiet = max(0.0, now - max(ends)) if ends else None
     return BuildState(str(build.store), build.plan.samples, summary.accepted, stages, holder, quiet, build.note)
 
 
-def _view(layer: str, found: LayerSummary, units: int, now: float, holder: Holder | None) -> StageView:
-    pace = pace_of([(commit.ended, commit.samples) for commit in found.recent] if holder else [], now)
-    return StageView(layer, units, found.totals.units, pace, rejects=found.totals.rejects)
+def _view(
+    build: Build, layer: str, found: LayerSummary, now: float, holder: Holder | None, watcher: Watcher
+) -> StageView:
+    plan, folder, units = build.plan, build.layers[layer], found.totals.units
+    if any(stage.layer == layer and stage.spills for stage in build.stages) and folder not in watcher.parts:
+        watcher.parts[folder] = PartCounts(build.store, plan, folder)
+    done = samples_done(build.store, plan, folder, units, watcher.parts.get(folder))
+    if folder not in watcher.meters:
+        since = done - samples_done(build.store, plan, folder, units, None)
+        commits = [(commit.ended, plan.size(commit.unit)) for commit in found.recent]
+        watcher.meters[folder] = Meter([*commits, (now, since)])
+    watcher.meters[folder].observe(done, now)
+    pace = watcher.meters[folder].pace(now) if holder else 0.0
+    return StageView(layer, plan.units, units, plan.samples, done, pace, rejects=found.totals.rejects)
 
 
 def watch(out: str, *, as_json: bool = False, pause: Callable[[float], None] = time.sleep) -> None:
@@ -108,7 +133,7 @@ def watch(out: str, *, as_json: bool = False, pause: Callable[[float], None] = t
     With `as_json`, one object per line. KeyboardInterrupt ends it at any time; the last state stays on the screen.
     """
     console = terminal()
-    watcher = LockWatcher(open_out(out))
+    watcher = Watcher(LockWatcher(open_out(out)))
     seen = read_state(out, watcher)
     if as_json or not console.is_terminal:
         printed, last = "", 0.0

@@ -16,13 +16,15 @@ from typing import Any, ClassVar
 import pytest
 
 from spatialdata_builder.pipeline.config import EngineOptions
-from spatialdata_builder.pipeline.engine import ray_engine
+from spatialdata_builder.pipeline.engine import part_counts, ray_engine
 from spatialdata_builder.pipeline.engine.pools import Cluster
 from spatialdata_builder.pipeline.engine.progress import Progress, RunSummary
 from spatialdata_builder.pipeline.engine.ray_cluster import check_reachable
 from spatialdata_builder.pipeline.engine.run import Stopped, map_items, reopen_rejects, run, session
+from spatialdata_builder.pipeline.engine.runner import tasks_of
 from spatialdata_builder.pipeline.planning.scene_rows import plan_scenes
-from spatialdata_builder.pipeline.store.layers import LayerStore
+from spatialdata_builder.pipeline.store.layers import LayerStore, PartName, versions
+from spatialdata_builder.pipeline.store.parts import Part, write_part
 from spatialdata_builder.pipeline.store.plan import write_plan
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.shards.sample import Reject, Result, Sample
@@ -31,7 +33,20 @@ from tests.needs import needs
 from tests.pipeline.releases import files_of
 from tests.pipeline.test_models_source import build as build_models
 from tests.pipeline.test_models_source import root
-from tests.pipeline.toys import EDITS, SPLITS, Judge, Make, Measure, hashes, key, toy_plan, toy_run
+from tests.pipeline.toys import (
+    EDITS,
+    SPLITS,
+    Judge,
+    Make,
+    Measure,
+    Scenes,
+    calls,
+    hashes,
+    key,
+    scenes_plan,
+    toy_plan,
+    toy_run,
+)
 
 __all__ = ["root"]
 
@@ -66,10 +81,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def ray_run(out: Path, stages: list[Any], progress: Progress | None = None, **options: Any) -> RunSummary:
     store = LayerStore(str(out))
     return run(stages, store, toy_plan(store), EngineOptions(kind="ray", **options), progress)
-
-
-def calls(marks: Path) -> Counter[str]:
-    return Counter(file.name[:14] for file in marks.iterdir())
 
 
 def test_layers_flow_and_a_second_run_does_nothing(tmp_path: Path):
@@ -337,9 +348,9 @@ def test_ctrl_c_in_this_process(tmp_path: Path):
         pass
 
 
-def start(out: Path, kind: str, marks: Path) -> "subprocess.Popen[str]":
+def start(out: Path, kind: str, marks: Path, *what: str) -> "subprocess.Popen[str]":
     marks.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "tests.pipeline.kill_me", str(out), kind, str(marks)]
+    command = [sys.executable, "-m", "tests.pipeline.kill_me", str(out), kind, str(marks), *what]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -370,6 +381,102 @@ def test_a_killed_driver_resumes(tmp_path: Path, kind: str, number: str, whole: 
     assert rerun.returncode == 0, stderr
     assert hashes(out) == whole
     assert len(calls(tmp_path / "second")) == 4 * (10 - len(done))
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_within_a_unit_loses_one_scene(tmp_path: Path):
+    out, marks = tmp_path / "out", tmp_path / "marks"
+    for kept in (2, 7):  # parts at which the run is killed: within the first unit, and again within the second
+        driver = start(out, "inline", marks, "scenes")
+        deadline = time.monotonic() + 90
+        while (
+            len(list(out.glob("layers/pair-*/parts/*.part"))) + 5 * len(list(out.glob("layers/pair-*/*.json"))) < kept
+        ):
+            assert driver.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        driver.kill()
+        driver.communicate(timeout=60)
+    rerun = start(out, "inline", marks, "scenes")
+    _, stderr = rerun.communicate(timeout=60)
+    assert rerun.returncode == 0, stderr
+    computed = calls(marks)
+    assert len(computed) == 40
+    twice = {name.removesuffix("-inv") for name, times in computed.items() if times > 1}
+    assert len(twice) <= 2
+    assert max(computed.values()) <= 3
+    assert not list(out.glob("layers/*/parts/*"))
+    store = LayerStore(str(tmp_path / "whole"))
+    run([Scenes(), Measure(), Judge()], store, scenes_plan(store), INLINE)
+    assert hashes(out) == hashes(tmp_path / "whole")
+
+
+def test_a_scene_that_kills_its_worker_is_found_without_computing_others_again(tmp_path: Path, ray_cluster: None):
+    (marks := tmp_path / "marks").mkdir()
+    store = LayerStore(str(tmp_path))
+    plan = scenes_plan(store, scenes=4, unit_size=8)
+    keys = plan.keys(0)
+    deadly = keys[4]
+    summary = run([Scenes(ills={deadly: "exit"}, marks=str(marks))], store, plan, RAY)
+    assert summary.quarantined == [f"pair/{deadly}"]
+    assert summary.stages["pair"].rejects == Counter(quarantined=1)
+    assert (summary.stages["pair"].samples_done, summary.stages["pair"].samples) == (8, 7)
+    computed = calls(marks)
+    assert {name: computed[name] for name in keys if not name.startswith(deadly)} == dict.fromkeys(
+        [name for name in keys if not name.startswith(deadly)], 1
+    )
+    assert not list(tmp_path.glob("layers/*/parts/*"))
+
+
+class Recorder(Progress):
+    """Remembers the finished samples of layer `pair`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[int] = []
+
+    def tick(self, queues: Any, samples_done: Any) -> None:
+        super().tick(queues, samples_done)
+        self.seen.append(self.summary.stages["pair"].samples_done)
+
+
+def test_progress_counts_scenes_of_units_that_are_not_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(part_counts, "LOCAL_S", 0.0)
+    store = LayerStore(str(tmp_path))
+    plan = scenes_plan(store, scenes=4, unit_size=4)
+    faulty, recorder = Scenes(ills={plan.keys(1)[2]: "fatal"}), Recorder()
+    with pytest.raises(SpatialdataError, match="no model for"):
+        run([faulty], store, plan, INLINE, recorder)
+    assert recorder.seen == [2, 4, 4, 6]
+    recorder = Recorder()
+    summary = run([Scenes()], store, plan, INLINE, recorder)
+    assert recorder.seen == [8, 8]
+    assert summary.stages["pair"].to_json().items() >= {"samples_planned": 8, "samples_done": 8, "found": 1}.items()
+
+
+def test_parts_of_committed_units_are_removed_by_the_next_run(tmp_path: Path):
+    store = LayerStore(str(tmp_path))
+    plan = scenes_plan(store, scenes=4, unit_size=4)
+    run([Scenes()], store, plan, INLINE)
+    layer_dir = tasks_of([Scenes()])[0].layer_dir
+    write_part(store, layer_dir, PartName(1, 2, 2), Part({"a": {"x": 1}}), versions())
+    recorder = Recorder()
+    run([Scenes()], store, plan, INLINE, recorder)
+    assert recorder.summary.stages["pair"].samples_done == 8
+    assert store.parts(layer_dir) == []
+
+
+def test_parts_with_rejects_are_retried_on_request(tmp_path: Path):
+    store = LayerStore(str(tmp_path))
+    plan = scenes_plan(store, scenes=3, unit_size=6)
+    keys = plan.keys(0)
+    with pytest.raises(SpatialdataError, match="no model for"):
+        run([Scenes(ills={keys[0]: "reject", keys[4]: "fatal"})], store, plan, INLINE)
+    (layer_dir,) = (task.layer_dir for task in tasks_of([Scenes()]))
+    assert [part.first for part in store.parts(layer_dir)] == [0, 2]
+    assert reopen_rejects([Scenes()], store, ["too_dark"]) == {"pair": 0}
+    assert [part.first for part in store.parts(layer_dir)] == [2]
+    assert run([Scenes()], store, plan, INLINE).stages["pair"].samples == 6
 
 
 @pytest.fixture(scope="module")

@@ -40,8 +40,8 @@ def test_a_failed_experiment_does_not_change_a_finished_build(release: Path, out
         assert f"--config {out / UNFINISHED}" in text and f"--config {out / BUILD}" in text
     found = json.loads(run("status", out, "--json").out)
     assert found["finished"] and found["accepted"] == 16
-    assert found["unfinished"]["judge"] == {"done": 0, "rejects": {}}
-    assert "unfinished: judge 0 of 4 units" in run("status", out).out
+    assert found["unfinished"]["judge"] == {"done": 0, "samples_done": 0, "rejects": {}}
+    assert "unfinished: judge 0 of 16 samples" in run("status", out).out
     result = run("shard", out, "--recipe", "spatialedit")
     assert result.code == 0, result
     assert "showing the last finished configuration" in result.err
@@ -92,7 +92,7 @@ def test_an_experiment_whose_samples_are_all_rejected(release: Path, out: Path, 
     assert files_of(out / "shards") == shards
     found = json.loads(run("status", out, "--json").out)
     assert (found["finished"], found["accepted"]) == (True, 16)
-    assert "unfinished: screen 4 of 4 units, rejected: too_dark 16" in run("status", out).out
+    assert "unfinished: screen 16 of 16 samples, rejected: too_dark 16" in run("status", out).out
     assert run("shard", out, "--recipe", "full").code == 0
     assert files_of(out / "shards") == shards
 

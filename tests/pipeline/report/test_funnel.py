@@ -53,7 +53,7 @@ def test_every_sample_is_accounted_for(rejecting: Path):
 def test_it_is_printed_as_a_table(rejecting: Path):
     result = run("status", rejecting)
     lines = [line.split() for line in result.out.splitlines()]
-    (pair,) = [line for line in lines if line[:2] == ["pair", "4/4"]]
+    (pair,) = [line for line in lines if line[:2] == ["pair", "16/16"]]
     assert pair[2:5] == ["16", "14", "2"]
     (accepted,) = [line for line in lines if line[:1] == ["accepted"]]
     assert accepted[1:3] == ["16", "14"]
@@ -67,7 +67,7 @@ def test_the_table_drops_columns_on_a_narrow_terminal(rejecting: Path, width: in
     (pair,) = [line for line in lines if line.split()[:1] == ["pair"] and "rejected" not in line]
     assert len(pair) <= width and "…" not in pair
     assert {"16", "14", "2"} <= set(pair.split())
-    assert ("4/4" in pair, "kB" in pair) == (width >= 56, width == 100)
+    assert ("16/16" in pair, "kB" in pair) == (width >= 56, width == 100)
 
 
 def test_nothing_is_accepted_before_the_last_layer_is_computed(rejecting: Path, out: Path):

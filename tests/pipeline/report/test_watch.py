@@ -55,7 +55,7 @@ def test_running_stopped_resumed_finished(release: Path, tmp_path: Path):
     seen = read_state(str(out))
     assert (seen.holder, seen.finished) == (None, False)
     assert seen.state.startswith("stopped: no run holds it, the last unit was committed ")
-    assert all(stage.pace.samples == 0 for stage in seen.stages)
+    assert all(stage.pace == 0 for stage in seen.stages)
     assert run(*build_arguments(release, out, "unit_size=1")).code == 0
     seen = read_state(str(out))
     assert (seen.finished, seen.state) == (True, "finished: 16 of 16 samples are accepted")

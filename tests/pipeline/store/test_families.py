@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from spatialdata_builder.pipeline.config import load_config
-from spatialdata_builder.pipeline.engine.runner import _call_all  # pyright: ignore[reportPrivateUsage]
+from spatialdata_builder.pipeline.engine.calls import call, calls_of
 from spatialdata_builder.pipeline.planning.samples import pair_arguments, plan_build, plan_config
 from spatialdata_builder.pipeline.planning.scene_rows import plan_scenes
 from spatialdata_builder.pipeline.registry import build_stages
@@ -286,7 +286,8 @@ def test_a_family_is_in_one_call_and_fails_as_one():
     keys = {"a": 2, "broken": 2, "c": 1, "d": 3}
     samples = [Sample(f"{key}{'-x' * n}", "train", {"family": key}) for key, size in keys.items() for n in range(size)]
     stage = Families()
-    results = _call_all(stage, None, samples)
+    wanted = {sample.key for sample in samples}
+    results = [result for asked, _ in calls_of(stage, samples, wanted) for result in call(stage, None, asked)]
     assert stage.calls[0] == ["a", "a-x", "broken", "broken-x"]
     assert stage.calls[1:3] == [["a", "a-x"], ["broken", "broken-x"]]
     assert stage.calls[3] == ["c", "d", "d-x", "d-x-x"]
