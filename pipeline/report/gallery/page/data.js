@@ -83,6 +83,8 @@ const element = (tag, attributes = {}, ...children) => {
   return node;
 };
 
+const LABELS = { accepted: "accepted", rejected: "rejected", waiting: "not built yet" };
+
 const words = (name) => name.replaceAll("_", " ");
 
 const number = (value) => {

@@ -11,7 +11,6 @@ const FACETS = [
   { name: "support", column: "support", values: "supports", title: "Edited object stands on" },
   { name: "relation", column: "relation", values: "relations", title: "Relation in the instruction", several: true },
 ];
-const LABELS = { accepted: "accepted", rejected: "rejected", waiting: "not built yet" };
 
 const filters = (() => {
   const empty = () => ({ q: "", chosen: {}, ranges: {}, sort: "", down: false });
