@@ -19,12 +19,13 @@ from ...config import LAYERS
 from ...opened import Build
 from ...packing.assemble import STORED_CODEC
 from ...packing.duplicates import Dropped
+from ...store.families import planned_rows
 from ...store.layers import LayerCorrupt, Record, Rejected
 from ...store.plan import PlanRow
 from ..funnel import packed_duplicates
 from ..layer_origins import layer_origins
 from .entry import Entry, map_infos, parsed
-from .spread import by_unit
+from .spread import by_unit, spread
 from .writer import GalleryWriter
 
 TEXTS: Final = (
@@ -84,9 +85,9 @@ class BuildSamples:
         self.damaged: list[LayerCorrupt] = []
         """Errors for files that could not be read."""
 
-    def write(self, runs: Iterator[range], writer: GalleryWriter) -> Iterator[int]:
-        """Write the samples at these positions of the plan; yields the number of samples after each unit."""
-        for unit, places in by_unit(runs, self._build.plan.unit_size):
+    def write(self, limit: int, writer: GalleryWriter) -> Iterator[int]:
+        """Write at most `limit` samples, spread evenly over the plan; yields the number of samples after each unit."""
+        for unit, places in self._shown(limit):
             rows = self._build.plan.rows(unit)
             first = writer.samples
             found = {rows[place].key: _Sample(first + index, rows[place], place) for index, place in enumerate(places)}
@@ -96,10 +97,16 @@ class BuildSamples:
                 writer.add(self._entry(unit, sample))
             yield len(places)
 
-    def bytes_of(self, runs: Iterator[range]) -> int:
+    def _shown(self, limit: int) -> Iterator[tuple[int, list[int]]]:
+        """The samples to show: (unit, its rows)."""
+        plan, edits = self._build.plan, self._build.config.edits
+        runs = spread(plan.samples, limit, planned_rows(edits.per_scene, edits))
+        return by_unit(runs, plan.unit_size)
+
+    def bytes_of(self, limit: int) -> int:
         """Estimated size of the layer files of these samples, from the sizes of a few units; opens no file."""
         store, plan = self._build.store, self._build.plan
-        shown = list(by_unit(runs, plan.unit_size))
+        shown = list(self._shown(limit))
         measured = shown[:: -(-len(shown) // SAMPLED_UNITS)]
         total = 0.0
         for unit, places in measured:
