@@ -54,7 +54,7 @@ def _show_build(path: str, place: Path, limit: int, quiet: bool) -> dict[str, An
     with new_folder(place) as folder:
         writer = GalleryWriter(folder)
         _follow(samples.write(limit, writer), min(limit, total), quiet)
-        write_funnel_page(path, folder)
+        write_funnel_page(path, folder, families=writer.has_families)
         about = samples.about()
         writer.finish(about)
     return {"samples": writer.samples, "of": total, "bytes": writer.bytes, "notes": about["notes"]}
@@ -67,7 +67,7 @@ def _show_shards(path: str, place: Path, recipe: str, limit: int, quiet: bool) -
     with new_folder(place) as folder:
         writer = GalleryWriter(folder)
         _follow(samples.write(limit, writer), min(limit, total or limit), quiet)
-        write_funnel_page(path, folder, samples.recipe)
+        write_funnel_page(path, folder, samples.recipe, families=writer.has_families)
         about = samples.about()
         writer.finish(about)
     return {"samples": writer.samples, "of": total or writer.samples, "bytes": writer.bytes, "notes": about["notes"]}

@@ -11,7 +11,7 @@ const spatialdata = (() => {
     set: null,
 
     index(set) {
-      for (const name of ["kind", "split", "state", "because", "category", "scene", "support", "relation", "media"]) {
+      for (const name of ["kind", "split", "state", "because", "category", "scene", "support", "relation", "media", "family", "from", "to"]) {
         set[name] = Int32Array.from(set[name]);
       }
       for (const [name, values] of Object.entries(set.scores)) {

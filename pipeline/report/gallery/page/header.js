@@ -1,5 +1,5 @@
 "use strict";
-// What the pages that read the index have in common: the bar at the top and the notes.
+// What the pages that read the index have in common: the bar at the top, the notes, and the links between the pages.
 const pages = {
   // Call `start` when the index is read.
   start(start) {
@@ -29,4 +29,8 @@ const pages = {
     if (about.planned > about.samples) notes.unshift(`${about.samples.toLocaleString("en")} of ${about.planned.toLocaleString("en")} samples are shown, spread evenly over the dataset (--limit shows more)`);
     document.getElementById("notes").append(...notes.map((text) => element("p", { class: "note" }, text)));
   },
+
+  sample: (key) => `index.html#${new URLSearchParams({ open: key })}`,
+
+  family: (key) => `families.html#${new URLSearchParams({ family: key })}`,
 };
