@@ -16,7 +16,6 @@ from ..report.gallery.folder import check_place, check_room, new_folder
 from ..report.gallery.from_build import BuildSamples
 from ..report.gallery.from_shards import find_samples
 from ..report.gallery.funnel_page import write_funnel_page
-from ..report.gallery.spread import spread
 from ..report.gallery.writer import GalleryWriter
 from ..store.layers import LayerStore
 from ..terminal import terminal
@@ -51,11 +50,11 @@ def _show_build(path: str, place: Path, limit: int, quiet: bool) -> dict[str, An
     build = open_build(path, running=True)
     samples = BuildSamples(build)
     total = build.plan.samples
-    check_room(place, samples.bytes_of(spread(total, limit)), min(limit, total))
+    check_room(place, samples.bytes_of(limit), min(limit, total))
     with new_folder(place) as folder:
         writer = GalleryWriter(folder)
-        _follow(samples.write(spread(total, limit), writer), min(limit, total), quiet)
-        write_funnel_page(path, folder)
+        _follow(samples.write(limit, writer), min(limit, total), quiet)
+        write_funnel_page(path, folder, families=writer.has_families)
         about = samples.about()
         writer.finish(about)
     return {"samples": writer.samples, "of": total, "bytes": writer.bytes, "notes": about["notes"]}
@@ -68,7 +67,7 @@ def _show_shards(path: str, place: Path, recipe: str, limit: int, quiet: bool) -
     with new_folder(place) as folder:
         writer = GalleryWriter(folder)
         _follow(samples.write(limit, writer), min(limit, total or limit), quiet)
-        write_funnel_page(path, folder, samples.recipe)
+        write_funnel_page(path, folder, samples.recipe, families=writer.has_families)
         about = samples.about()
         writer.finish(about)
     return {"samples": writer.samples, "of": total or writer.samples, "bytes": writer.bytes, "notes": about["notes"]}

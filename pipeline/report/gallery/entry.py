@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
 from .facts import supports_text
+from .families import NO_EDGE, Edge
 from .relations import relations_of
 
 State = Literal["accepted", "rejected", "waiting"]
@@ -47,6 +48,8 @@ class Entry:
     """The measured scores."""
     media: list[str] = field(default_factory=list[str])
     """The existing members, such as `source.webp`."""
+    edge: Edge = NO_EDGE
+    """Its place in its family."""
 
     @property
     def text(self) -> str:

@@ -19,12 +19,14 @@ from ...config import LAYERS
 from ...opened import Build
 from ...packing.assemble import STORED_CODEC
 from ...packing.duplicates import Dropped
+from ...store.families import family_of, planned_rows, states_of
 from ...store.layers import LayerCorrupt, Record, Rejected
 from ...store.plan import PlanRow
 from ..funnel import packed_duplicates
 from ..layer_origins import layer_origins
 from .entry import Entry, map_infos, parsed
-from .spread import by_unit
+from .families import Edge
+from .spread import by_unit, spread
 from .writer import GalleryWriter
 
 TEXTS: Final = (
@@ -84,22 +86,29 @@ class BuildSamples:
         self.damaged: list[LayerCorrupt] = []
         """Errors for files that could not be read."""
 
-    def write(self, runs: Iterator[range], writer: GalleryWriter) -> Iterator[int]:
-        """Write the samples at these positions of the plan; yields the number of samples after each unit."""
-        for unit, places in by_unit(runs, self._build.plan.unit_size):
+    def write(self, limit: int, writer: GalleryWriter) -> Iterator[int]:
+        """Write at most `limit` samples, spread evenly over the plan; yields the number of samples after each unit."""
+        for unit, places in self._shown(limit):
             rows = self._build.plan.rows(unit)
+            states = states_of(rows)
             first = writer.samples
             found = {rows[place].key: _Sample(first + index, rows[place], place) for index, place in enumerate(places)}
             for layer in self._layers:
                 self._read(layer, unit, found, writer)
             for sample in found.values():
-                writer.add(self._entry(unit, sample))
+                writer.add(self._entry(unit, sample, states[sample.row.key]))
             yield len(places)
 
-    def bytes_of(self, runs: Iterator[range]) -> int:
+    def _shown(self, limit: int) -> Iterator[tuple[int, list[int]]]:
+        """The samples to show: (unit, its rows)."""
+        plan, edits = self._build.plan, self._build.config.edits
+        runs = spread(plan.samples, limit, planned_rows(edits.per_scene, edits))
+        return by_unit(runs, plan.unit_size)
+
+    def bytes_of(self, limit: int) -> int:
         """Estimated size of the layer files of these samples, from the sizes of a few units; opens no file."""
         store, plan = self._build.store, self._build.plan
-        shown = list(by_unit(runs, plan.unit_size))
+        shown = list(self._shown(limit))
         measured = shown[:: -(-len(shown) // SAMPLED_UNITS)]
         total = 0.0
         for unit, places in measured:
@@ -150,9 +159,10 @@ class BuildSamples:
                         writer.put(sample.position, key, fields[name], data)
                         sample.media.append(fields[name])
 
-    def _entry(self, unit: int, sample: _Sample) -> Entry:
+    def _entry(self, unit: int, sample: _Sample, states: tuple[int, int]) -> Entry:
         row, dropped = sample.row, self._dropped.get(sample.row.key)
         entry = Entry(row.key, row.split, str(row.spec.get("edit", "")), media=sorted(sample.media))
+        entry.edge = Edge(family_of(row.key, row.spec), *states)
         _add_texts(entry, sample.texts)
         own = {name: sample.texts.get(layer, {}).get(name, "") for layer, names in self._own.items() for name in names}
         if shown := {name: text for name, text in own.items() if text}:

@@ -1,19 +1,23 @@
 """The samples of a folder of shards, of one recipe or of one of its splits; needs no build."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 from ....shards.errors import BadInput, SpatialdataError
 from ....shards.index import read_manifest
 from ....shards.layout import TEXT_EXTENSIONS, base, filesystem, find_splits, list_shards
 from ....shards.reader import ShardError, StoredSample, read_record, read_samples
-from ....shards.schema import SampleRecord
+from ....shards.schema import Provenance, SampleRecord
 from .entry import Entry, map_infos
+from .families import NO_EDGE, Edge
 from .spread import PLACES
 from .writer import GalleryWriter
+
+_STATES: Final = re.compile(r"([0-9]{1,4}) ([0-9]{1,4})")
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,13 @@ def _add_record(entry: Entry, record: SampleRecord, values: dict[str, Any]) -> N
     entry.facts |= {name: values[name] for name in ("caption", "source_caption", "instruction") if values[name]}
     entry.facts["maps"] = map_infos(values["maps"], [name.partition(".")[0] for name in entry.media])
     origin = record.provenance
+    entry.edge = _edge(origin)
     entry.facts["plan"] = {"hash": origin.plan, "unit": origin.unit, "seed": str(origin.seed)}
     entry.facts["made_from"] = origin.layers
     entry.facts["versions"] = origin.versions
+
+
+def _edge(origin: Provenance) -> Edge:
+    """The place of a sample in its family, which shards before schema version 6 do not have."""
+    states = _STATES.fullmatch(origin.states)
+    return Edge(origin.family, int(states[1]), int(states[2])) if states else NO_EDGE

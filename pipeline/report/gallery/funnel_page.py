@@ -22,6 +22,7 @@ from ...store.layers import LayerStore
 from ..funnel import funnel_rows, left_out
 from .coverage import coverage
 from .entry import STATES
+from .families import FAMILIES_PAGE
 from .histograms import histograms, shares
 from .markup import PAGE, esc
 from .samples import BuildReader, read_shards
@@ -48,12 +49,13 @@ class FunnelFacts:
     notes: tuple[str, ...] = ()
 
 
-def write_funnel_page(source: str, folder: Path, recipe: str = "") -> None:
+def write_funnel_page(source: str, folder: Path, recipe: str = "", *, families: bool = False) -> None:
     """Write the page and its numbers into the folder of a gallery.
 
     Args:
         source: OUT of a build, finished or not, or a folder of shards.
         recipe: count the shards of this recipe, not the layers of OUT.
+        families: link to the page of families as well.
 
     Raises BadInput if there is no build and no shard, SpatialdataError if a plan or a manifest is damaged.
     """
@@ -61,7 +63,7 @@ def write_funnel_page(source: str, folder: Path, recipe: str = "") -> None:
     facts = facts_of_build(source) if is_build else facts_of_shards(source, recipe)
     place = str(folder)
     publish_bytes(f"{json.dumps(numbers(facts), ensure_ascii=True)}\n".encode(), join(place, FUNNEL_JSON))
-    publish_bytes(page(facts).encode(), join(place, FUNNEL_PAGE))
+    publish_bytes(page(facts, families=families).encode(), join(place, FUNNEL_PAGE))
 
 
 def facts_of_build(out: str) -> FunnelFacts:
@@ -131,7 +133,7 @@ def numbers(facts: FunnelFacts) -> dict[str, Any]:
     }
 
 
-def page(facts: FunnelFacts) -> str:
+def page(facts: FunnelFacts, *, families: bool = False) -> str:
     """The whole page as HTML."""
     tally = facts.tally
     notes = "".join(f'<p class="note">{esc(note)}</p>' for note in facts.notes)
@@ -144,7 +146,14 @@ def page(facts: FunnelFacts) -> str:
     if not any(tally.pairs):
         text = "There are no pairs yet." if facts.funnel else "There are no samples."
         sections[1:] = [f'<p class="faint">{text}</p>']
-    return _PAGE.format(title=esc(facts.title), index=PAGE, notes=notes, head=_head(facts), sections="".join(sections))
+    pages = {PAGE: "Samples", **({FAMILIES_PAGE: "Families"} if families else {})}
+    return _PAGE.format(
+        title=esc(facts.title),
+        pages="".join(f'<a href="{name}">{title}</a>' for name, title in pages.items()),
+        notes=notes,
+        head=_head(facts),
+        sections="".join(sections),
+    )
 
 
 def _funnel(facts: FunnelFacts) -> str:
@@ -198,7 +207,7 @@ style-src 'self' file: 'unsafe-inline'">
 <body>
 <header class="topbar">
 <h1>{title}</h1>
-<nav aria-label="Pages"><a href="{index}">Samples</a><a href="funnel.html" aria-current="page">Funnel</a>\
+<nav aria-label="Pages">{pages}<a href="funnel.html" aria-current="page">Funnel</a>\
 <a href="funnel.json">JSON</a></nav>
 <span class="grow"></span>
 <button class="button" id="theme" type="button">◐</button>

@@ -22,7 +22,7 @@ def permalink(**filters: str) -> str:
     """URL of the gallery with filters: the samples that match all of them.
 
     Filters are those of `page/filters.js`: state, reason (`layer: reason`), edit, split, category, scene, support,
-    relation.
+    relation, family.
     """
     return f"{PAGE}#{urlencode(filters)}"
 

@@ -1,4 +1,5 @@
-"""Choice of the samples in a gallery with a limit: short runs of consecutive samples, spread evenly.
+"""Choice of the samples in a gallery with a limit: short runs of consecutive samples, spread evenly. A run holds whole
+families, so that the page of a family is complete.
 
 Runs instead of single samples, because a row of a layer file is read together with its neighbors.
 """
@@ -7,17 +8,21 @@ from collections.abc import Iterator
 from typing import Final
 
 RUN: Final = 16
-"""Maximum length of a run: the rows in one row group of a layer file."""
+"""Maximum length of a run, unless a family is longer: the rows in one row group of a layer file."""
 PLACES: Final = 64
 """Minimum number of runs, if there are enough samples."""
 
 
-def spread(samples: int, limit: int) -> Iterator[range]:
-    """Runs of positions in `range(samples)`, in order: `limit` positions in total, or all if there are fewer."""
+def spread(samples: int, limit: int, family: int = 1) -> Iterator[range]:
+    """Runs of positions in `range(samples)`, in order: `limit` positions in total, or all if there are fewer.
+
+    Args:
+        family: number of consecutive samples that share a scene; only the last run may end within a family.
+    """
     if limit >= samples:
         yield range(samples)
         return
-    size = max(1, min(RUN, limit // PLACES))
+    size = max(1, min(RUN, limit // PLACES) // family) * family
     runs, wanted = -(-samples // size), -(-limit // size)
     left = limit
     for index in range(min(wanted, runs)):

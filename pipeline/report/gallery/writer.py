@@ -13,12 +13,13 @@ from ....shards.plain import strip_directional_marks
 from ....shards.schema import SPLITS, Scores
 from ..palette import label_palette, turbo
 from .entry import STATES, Entry
+from .families import FAMILIES_PAGE, Edge, family_columns
 from .scripts import script
 
 BLOCK: Final = 64
 """Samples whose cards are in one script, and whose pictures are in one folder."""
-PAGES: Final = {"funnel.html": "Funnel"}
-"""Optional pages beside the page of samples; the bar at the top links to them."""
+PAGES: Final = {FAMILIES_PAGE: "Families", "funnel.html": "Funnel"}
+"""Pages beside the page of samples; the bar at the top links to those that have content."""
 _COLUMNS: Final = ("kind", "split", "state", "because", "category", "scene", "support", "relation", "media")
 _MISSING: Final = float("nan")
 
@@ -46,6 +47,7 @@ class GalleryWriter:
         self._texts: list[str] = []
         self._named: list[list[int]] = []
         self._columns = {name: array("l") for name in _COLUMNS}
+        self._edges: list[Edge] = []
         self._scores = {name: array("d") for name in Scores.model_fields}
         self._kinds, self._splits, self._reasons = _Dictionary(), _Dictionary(*SPLITS), _Dictionary("")
         self._categories, self._names, self._fields = _Dictionary(""), _Dictionary(), _Dictionary()
@@ -58,6 +60,11 @@ class GalleryWriter:
     @property
     def samples(self) -> int:
         return len(self._keys)
+
+    @property
+    def has_families(self) -> bool:
+        """Whether the page of families has content."""
+        return len(family_columns(self._edges)["families"]) > 1
 
     def put(self, position: int, key: str, field: str, data: Any) -> None:
         """Write one member of the sample at a position of the gallery: `field` as `source.webp`, data as bytes."""
@@ -82,6 +89,7 @@ class GalleryWriter:
         columns = self._columns
         self._keys.append(entry.key)
         self._texts.append(entry.text)
+        self._edges.append(entry.edge)
         self._named.append([self._names(name) for name in entry.names])
         columns["kind"].append(self._kinds(entry.kind))
         columns["split"].append(self._splits(entry.split))
@@ -127,12 +135,15 @@ class GalleryWriter:
             "named": self._named,
             "scores": {name: values for name, values in scores.items() if any(value is not None for value in values)},
             **{name: list(values) for name, values in self._columns.items()},
+            **family_columns(self._edges),
         }
         (self._data / "index.js").write_bytes(script("spatialdata.index", _undirected(index)))
 
     def _pages(self) -> list[dict[str, str]]:
-        """The optional pages that were written."""
-        return [{"href": name, "title": title} for name, title in PAGES.items() if (self._folder / name).is_file()]
+        """The pages that have content."""
+        written = [name for name in PAGES if (self._folder / name).is_file()]
+        shown = [name for name in written if name != FAMILIES_PAGE or self.has_families]
+        return [{"href": name, "title": PAGES[name]} for name in shown]
 
     def _flush(self) -> None:
         block = (self.samples - 1) // BLOCK

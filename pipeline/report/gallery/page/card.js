@@ -165,6 +165,7 @@ const card = (() => {
   const fill = () => {
     const set = spatialdata.set;
     const key = set.key[shown];
+    const family = set.families[set.family[shown]];
     const pictured = Boolean(media("source") || media("target"));
     const rank = grid.order.indexOf(shown);
     const previous = button("previous", "←", "Previous (←)", () => move(-1));
@@ -186,6 +187,8 @@ const card = (() => {
         element("span", { class: "chip" }, set.kinds[set.kind[shown]]),
         element("span", { class: "chip" }, set.splits[set.split[shown]]),
         element("span", { class: "chip" }, known.dataset ?? ""),
+        family ? element("a", { class: "chip", href: pages.family(family), title: "All samples of this scene; this one leads between these states" },
+          `family ${set.from[shown]} → ${set.to[shown]}`) : null,
         element("span", { class: "grow" }),
         element("span", { class: "faint small" }, rank < 0 ? "" : `${rank + 1} of ${grid.order.length}`),
         previous, next,

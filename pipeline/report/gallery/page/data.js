@@ -11,7 +11,7 @@ const spatialdata = (() => {
     set: null,
 
     index(set) {
-      for (const name of ["kind", "split", "state", "because", "category", "scene", "support", "relation", "media"]) {
+      for (const name of ["kind", "split", "state", "because", "category", "scene", "support", "relation", "media", "family", "from", "to"]) {
         set[name] = Int32Array.from(set[name]);
       }
       for (const [name, values] of Object.entries(set.scores)) {
@@ -82,6 +82,8 @@ const element = (tag, attributes = {}, ...children) => {
   node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== ""));
   return node;
 };
+
+const LABELS = { accepted: "accepted", rejected: "rejected", waiting: "not built yet" };
 
 const words = (name) => name.replaceAll("_", " ");
 

@@ -10,8 +10,8 @@ const FACETS = [
   { name: "scene", column: "scene", values: "scenes", title: "Scene" },
   { name: "support", column: "support", values: "supports", title: "Edited object stands on" },
   { name: "relation", column: "relation", values: "relations", title: "Relation in the instruction", several: true },
+  { name: "family", column: "family", values: "families", title: "Family" },
 ];
-const LABELS = { accepted: "accepted", rejected: "rejected", waiting: "not built yet" };
 
 const filters = (() => {
   const empty = () => ({ q: "", chosen: {}, ranges: {}, sort: "", down: false });

@@ -175,14 +175,7 @@ const gallery = (() => {
   // ---- start
 
   const start = () => {
-    const { about, scores } = spatialdata.set;
-    document.title = `${about.name} · spatialdata`;
-    by("title").textContent = about.name;
-    by("title").title = about.place;
-    for (const { title, href } of about.pages ?? []) by("pages").append(element("a", { href }, title));
-    const notes = [...about.notes];
-    if (about.planned > about.samples) notes.unshift(`${about.samples.toLocaleString("en")} of ${about.planned.toLocaleString("en")} samples are shown, spread evenly over the dataset (--limit shows more)`);
-    by("notes").append(...notes.map((text) => element("p", { class: "note" }, text)));
+    const { scores } = spatialdata.set;
     by("sort").append(...[["", "in order"], ["key", "by key"], ...Object.keys(scores).map((name) => [name, words(name)])].map(([value, text]) => element("option", { value }, text)));
     panel();
     by("search").addEventListener("input", () => {
@@ -211,8 +204,6 @@ const gallery = (() => {
     by("help").addEventListener("click", (event) => event.target === by("help") && by("help").close());
     addEventListener("hashchange", follow);
     follow();
-    document.documentElement.dataset.ready = "true";
-    performance.mark("ready");
   };
 
   addEventListener("keydown", (event) => {
@@ -238,10 +229,7 @@ const gallery = (() => {
     }
   });
 
-  document.addEventListener("DOMContentLoaded", () => {
-    if (spatialdata.set) start();
-    else by("notes").append(element("p", { class: "note" }, "data/index.js cannot be read: rebuild the gallery with `spatialdata view`."));
-  });
+  pages.start(start);
 
   return {
     span,

@@ -1,6 +1,6 @@
 """Builds with synthetic facts, so that tests can recount a page: layers on disk, without pixels."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,15 +36,17 @@ def write_scenes(
     samples: int = 48,
     change: Callable[[int, PairFacts], PairFacts] = lambda _, facts: facts,
     missing: Collection[tuple[str, int]] = (),
+    settings: Sequence[str] = (),
 ) -> list[Written]:
     """A build of scenes under `out`.
 
     Args:
         change: (number of the sample, its facts) -> the facts to write.
         missing: (layer, unit) that are not done; if it is layer `pair`, no layer of the unit is done.
+        settings: more settings of the build.
     """
-    settings = [f"samples={samples}", f"unit_size={UNIT}", "source.variants=1", "engine.kind=inline"]
-    config = load_config(None, settings)
+    given = [f"samples={samples}", f"unit_size={UNIT}", "source.variants=1", "engine.kind=inline", *settings]
+    config = load_config(None, given)
     store = LayerStore(str(out))
     plan = plan_build(config, store, lambda _: None, True)
     store.write_file(BUILD, config.model_dump_json().encode())

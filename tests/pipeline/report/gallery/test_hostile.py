@@ -3,15 +3,17 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
 from spatialdata_builder.pipeline.report.gallery.scripts import script
 from spatialdata_builder.shards.reader import read_record
+from spatialdata_builder.shards.schema import FAMILY_VERSION
 from spatialdata_builder.shards.writer import encode_record
 from tests.pipeline.command_line import run
 from tests.pipeline.report.gallery.conftest import Look, values_of
-from tests.shards.factory import make_sample, make_split, out_of
+from tests.shards.factory import make_sample, make_split, out_of, with_family
 
 PLANTED = [
     "</script><script>window.ran = 1</script>",
@@ -40,7 +42,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     changes: dict[str, dict[str, bytes]] = {}
     for number, text in enumerate(PLANTED):
         key = f"planted-{number}"
-        values = json.loads(make_sample(key)["json"])
+        values = json.loads(with_family(key, PLANTED[1], f"0 {number + 1}")["json"])
         values |= {"caption": text, "source_caption": text, "dataset": text}
         values["instruction"] |= {"text": text, "variants": [text, text], "model": text}
         for item in values["objects"]:
@@ -48,7 +50,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         values["maps"]["depth"] |= {"estimator": text, "revision": text}
         values["provenance"] |= {"plan": text, "layers": [text], "versions": [text]}
         changes[key] = {"json": encode_record(read_record(json.dumps(values).encode()))}
-    make_split(out_of(folder), [list(changes)], changes=changes)
+    make_split(out_of(folder), [list(changes)], changes=changes, version=FAMILY_VERSION)
     assert run("view", folder, "--out", folder / "gallery").code == 0
     return folder / "gallery"
 
@@ -85,6 +87,21 @@ def test_nothing_planted_runs(hostile: Path, look: Callable[..., Look]):
         assert found.tiles
     assert found.page.evaluate("window.ran") is None
     assert found.count("script:not([src])") == found.count("#card img[onerror]") == 0
+
+
+def test_nothing_planted_runs_in_a_family(hostile: Path, look: Callable[..., Look]):
+    found = look(hostile / "families.html", f"#{urlencode({'family': PLANTED[1]})}")
+    found.page.wait_for_selector("#instructions li")
+    assert found.page.locator(".head .key").text_content() == PLANTED[1]
+    assert found.page.locator("#instructions h3").all_text_contents() == PLANTED
+    for number, text in enumerate(PLANTED):
+        assert found.page.locator("#instructions li .text").nth(number).text_content() == text
+        assert found.page.locator("figcaption .text").nth(number + 1).text_content() == text
+    found.page.evaluate("(key) => { location.hash = new URLSearchParams({ family: key }); }", PLANTED[0])
+    found.page.wait_for_selector("#nothing")
+    assert PLANTED[0] in found.page.locator("#nothing").text_content()
+    assert found.page.evaluate("window.ran") is None
+    assert found.count("script:not([src])") == found.count("main img[onerror]") == 0
 
 
 def test_a_script_in_the_page_would_not_run(hostile: Path, look: Callable[..., Look]):
