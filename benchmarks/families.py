@@ -26,7 +26,6 @@ from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.pipeline.store.plan import read_plan
 from spatialdata_builder.shards.sample import Sample
 from spatialdata_builder.sources.rendered.pairs import RenderPairs
-from spatialdata_builder.sources.scenes.spec import SceneSpec
 
 EDITS = ["edits.translate=2", "edits.rotate=2", "edits.scale=1", "edits.remove=1", "edits.insert=1", "edits.camera=1"]
 
@@ -62,11 +61,10 @@ def plain_render(out: Path, settings: list[str], most: int = 6) -> float:
         if "derived" in row.spec or len(costs) == most:
             continue
         found = stage.proposals(built.worker, Sample(row.key, row.split, row.spec), row.spec["seed"], 0, ())
-        spec = next((one for one in found if isinstance(one, SceneSpec)), None)
-        if spec is None:
+        if isinstance(found, str):
             continue
         renderer = built.worker.renderer
-        spec = built.worker.materials.located(spec)
+        spec = built.worker.materials.located(found.whole)
         renderer.open(spec, built.files(spec))
         renderer.render(spec.source)  # the first one also measures the exposure
         before = renderer.cpu_s

@@ -80,8 +80,8 @@ class Build:
         sample = Sample("benchmark", "train", {"seed": seed, "edit": edit})
         for attempt in range(attempts):
             found = stage.proposals(self.worker, sample, seed, attempt, ())
-            if isinstance(found[0], SceneSpec):
-                return self.worker.materials.located(found[0])
+            if not isinstance(found, str) and isinstance(found.specs[0], SceneSpec):
+                return self.worker.materials.located(found.specs[0])
         return None
 
     def mesh_of(self, asset: Asset) -> Mesh:

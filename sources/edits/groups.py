@@ -8,7 +8,7 @@ number differ only in the edits.
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -36,6 +36,16 @@ _ALIKE: Final = (0.2, 8.0, 0.08)
 than so many degrees, and their factors by less than this fraction."""
 
 
+@dataclass(frozen=True)
+class Proposal:
+    """Edits of one scene."""
+
+    specs: tuple[SceneSpec | str, ...]
+    """With all objects of the scene; in place of an edit that was not found, the reason."""
+    inserted: frozenset[int] = frozenset()
+    """Ids of the objects that some of the edits insert. The other edits are of the scene without them (`without`)."""
+
+
 def main_kind(kinds: Sequence[EditKind]) -> EditKind:
     """The kind of a group that composes with itself. The scene meets its needs: its partner, a removal, has none."""
     alone: list[EditKind] = [kind for kind in kinds if composes_alone(kind)]
@@ -50,8 +60,8 @@ def propose_group(
     seed: int,
     attempt: int,
     furniture: Furniture | None = None,
-) -> tuple[SceneSpec | str, ...] | Rejection:
-    """Edits of one scene, of these kinds in this order; in place of an edit that was not found, the reason.
+) -> Proposal | Rejection:
+    """Edits of one scene, of these kinds in this order.
 
     Two edits are both found, or rejected. Other arguments: see `proposals.propose`.
     """
@@ -63,7 +73,7 @@ def propose_group(
         return Rejection(scene)
     found: list[SceneSpec | str] = []
     taken: set[int] = set()
-    absent: set[int] = set()
+    inserted: set[int] = set()
     for which, (own, main) in enumerate(zip(groups, mains, strict=True)):
         rng = generator(seed, number, EDIT, turn, *((which,) if which else ()))
         usable = _usable(scene, own, main, taken) if len(groups) > 1 else _without_riders(scene, own, main)
@@ -72,12 +82,29 @@ def propose_group(
         edited = {id for spec in specs if isinstance(spec, SceneSpec) for id in spec.edit.edited}
         taken |= edited | holders(edited, scene.placements)
         taken |= {rider for id in edited for rider in riders(id, scene.placements)}
-        absent |= edited if not RULES[main].in_source else set()
+        inserted |= edited if not RULES[main].in_source else set()
     if len(kinds) <= 2 and (reasons := [spec for spec in found if isinstance(spec, str)]):
         return Rejection(reasons[0])
-    if len(groups) > 1:
-        found = [spec if isinstance(spec, str) else _without(spec, absent - {*spec.edit.edited}) for spec in found]
-    return tuple(found)
+    return Proposal(tuple(found), frozenset(inserted))
+
+
+def without(spec: SceneSpec, inserted: Collection[int]) -> SceneSpec | str:
+    """An edit in the scene without what other edits insert, or why it cannot be without them.
+
+    Args:
+        inserted: `Proposal.inserted`.
+    """
+    absent = {*inserted} - {*spec.edit.edited}
+    if not absent:
+        return spec
+    states: list[State] = []
+    for state in (spec.source, spec.target):
+        kept = {id: place for id, place in state.placements.items() if id not in absent}
+        if holders([id for id, place in kept.items() if place.present], state.placements) & absent:
+            return "stands_on_nothing"
+        states.append(State(kept, state.camera))
+    objects = tuple(placed for placed in spec.objects if placed.id not in absent)
+    return replace(spec, objects=objects, source=states[0], target=states[1])
 
 
 def _without_riders(scene: Scene, kinds: Sequence[EditKind], main: EditKind) -> Scene | str:
@@ -183,15 +210,3 @@ def alike(one: EditSpec, other: EditSpec) -> bool:
     if any(abs(wrap_degrees(getattr(one, name) - getattr(other, name))) > degrees for name in angles):
         return False
     return all(abs(np.log(getattr(one, name) / getattr(other, name))) <= factor for name in ("scale", "zoom"))
-
-
-def _without(spec: SceneSpec, absent: Collection[int]) -> SceneSpec | str:
-    """The scene without the objects that other groups insert, or why it cannot be without them."""
-    states: list[State] = []
-    for state in (spec.source, spec.target):
-        kept = {id: place for id, place in state.placements.items() if id not in absent}
-        if holders([id for id, place in kept.items() if place.present], state.placements) & {*absent}:
-            return "stands_on_nothing"
-        states.append(State(kept, state.camera))
-    objects = tuple(placed for placed in spec.objects if placed.id not in absent)
-    return replace(spec, objects=objects, source=states[0], target=states[1])

@@ -19,7 +19,7 @@ from ..assets.table import AssetTable
 from ..blender.render import AssetError, Renderer, RenderTimeout, SceneError
 from ..derived import is_derived, origin_rejected, origins_of
 from ..edits.composition import composed
-from ..edits.groups import propose_group
+from ..edits.groups import Proposal, propose_group, without
 from ..edits.judge import judge
 from ..edits.limits import Limits
 from ..edits.proposals import TEXTURES, Rejection, generator, propose, scene_number
@@ -168,29 +168,31 @@ class RenderPairs(Stage):
         loaded: int | None = None
         ever_loaded = False
         attempt = crashes = 0
-        best = _Judged()
+        best: _Judged | None = None
         while attempt < self.scene.max_proposals:
             scene = scene_number(attempt)
             last = scene_number(attempt + 1) != scene or attempt + 1 == self.scene.max_proposals
             try:
-                specs = self.proposals(model, sample, seed, attempt, broken)
-                if isinstance(specs, str):
-                    fault = specs
+                proposed = self.proposals(model, sample, seed, attempt, broken)
+                if isinstance(proposed, str):
+                    fault = proposed
                 else:
                     if scene != loaded:
-                        spec = model.materials.located(_whole(specs))
+                        spec = model.materials.located(proposed.whole)
                         files = {placed.id: located(model.files, placed.asset) for placed in spec.objects}
-                        model.renderer.open(spec, files, states=1 + len(specs))
-                        loaded, ever_loaded, best = scene, True, _Judged()
-                    judged = self._judged(model.renderer, specs)
-                    best = max(best, judged, key=lambda found: len(_valid(found.specs)))
+                        model.renderer.open(spec, files, states=1 + len(proposed.specs))
+                        loaded, ever_loaded, best = scene, True, None
+                    judged = self._judged(model.renderer, proposed)
+                    if best is None or len(_valid(judged.specs)) > len(_valid(best.specs)):
+                        best = judged
                     fault = _reason(judged.specs)
-                least = _enough(best.specs) if last else len(best.specs)
-                if loaded == scene and len(_valid(best.specs)) >= least > 0:
-                    pairs = self._render(model.renderer, best)
-                    if isinstance(pairs, list):
-                        return _counted(pairs, rejected)
-                    fault, best = pairs, _Judged()
+                if best and loaded == scene:
+                    least = _enough(best.specs) if last else len(best.specs)
+                    if len(_valid(best.specs)) >= least:
+                        pairs = self._render(model.renderer, best)
+                        if isinstance(pairs, list):
+                            return _counted(pairs, rejected)
+                        fault, best = pairs, None
                 rejected[fault] += 1
                 attempt += 1
             except AssetError as error:
@@ -219,10 +221,8 @@ class RenderPairs(Stage):
     def proposals(
         self, model: PairRenderer, sample: Sample, seed: int, attempt: int, broken: Collection[str]
     ) -> "Proposed | str":
-        """One proposal whose edited objects have names, or why there is none.
-
-        One specification for each of the samples that share the scene. Assets with the uids `broken` are not drawn.
-        """
+        """One proposal whose edited objects have names, or why there is none. Assets with the uids `broken` are not
+        drawn."""
         scene = scene_number(attempt)
         drawn = model.table.candidates(sample.split, seed, scene)
         candidates = [asset for asset in drawn if asset.uid not in broken]
@@ -234,47 +234,51 @@ class RenderPairs(Stage):
             furniture = Furniture(usable, model.table.supports_of, model.mesh_of, model.templates, interiors)
         settings = (self.scene, self.render.resolution, seed, attempt, furniture)
         if kinds := sample.spec.get("edits"):
-            specs = propose_group(candidates, kinds, *settings)
+            proposal = propose_group(candidates, kinds, *settings)
         else:
             spec = propose(candidates, sample.spec["edit"], *settings)
-            specs = spec if isinstance(spec, Rejection) else (spec,)
-        if isinstance(specs, Rejection):
-            return specs.reason
-        found: list[SceneSpec | str] = []
-        for spec in specs:
+            proposal = spec if isinstance(spec, Rejection) else Proposal((spec,))
+        if isinstance(proposal, Rejection):
+            return proposal.reason
+        whole: list[SceneSpec] = []
+        specs: list[SceneSpec | str] = []
+        for spec in proposal.specs:
+            if isinstance(spec, SceneSpec):
+                if sets := model.materials.sets:
+                    spec = textured(spec, sets, self.scene.textured, generator(seed, scene, TEXTURES))
+                whole.append(spec)
+                spec = without(spec, proposal.inserted)
             if isinstance(spec, SceneSpec):
                 names = name_objects(spec)
                 spec = names if isinstance(names, str) else replace(spec, names=names)
-            if isinstance(spec, SceneSpec) and (sets := model.materials.sets):
-                spec = textured(spec, sets, self.scene.textured, generator(seed, scene, TEXTURES))
-            found.append(spec)
-        return tuple(found) if len(_valid(found)) >= _enough(found) else _reason(found)
+            specs.append(spec)
+        return Proposed(tuple(specs), whole[0]) if len(_valid(specs)) >= _enough(specs) else _reason(specs)
 
-    def _judged(self, renderer: Renderer, specs: "Proposed") -> "_Judged":
+    def _judged(self, renderer: Renderer, proposed: "Proposed") -> "_Judged":
         """The proposal without the edits that are not visible enough; in place of each of them the reason."""
-        valid, whole = _valid(specs), _whole(specs)
-        states = [whole.source, *(_with_absent(spec.target, whole) for spec in valid)]
+        valid = _valid(proposed.specs)
+        states = [proposed.completed(state) for state in (valid[0].source, *(spec.target for spec in valid))]
         first, *others = renderer.visibility(states)
-        seen = {turn: (first, other) for turn, other in zip(_possible(specs), others, strict=True)}
+        seen = {turn: (first, other) for turn, other in zip(_possible(proposed.specs), others, strict=True)}
         limits = Limits(min_visible=self.scene.min_visible)
         found = [
             spec if isinstance(spec, str) else (judge(spec, *seen[turn], limits) or spec)
-            for turn, spec in enumerate(specs)
+            for turn, spec in enumerate(proposed.specs)
         ]
         if len(found) == _BOTH == len(_valid(found)):
             reason = judge(composed(valid[0], valid[1]), others[0], others[1], limits)
             found = [reason or spec for spec in found]
-        return _Judged(tuple(found), seen)
+        return _Judged(tuple(found), proposed.whole, seen)
 
     def _render(self, renderer: Renderer, judged: "_Judged") -> list[RenderedPair | Reject] | str:
         """Render the pairs, whose source is rendered once, or return why the proposal is rejected.
 
         Color words that the images contradict are removed from the names.
         """
-        turns, valid, whole = _possible(judged.specs), _valid(judged.specs), _whole(judged.specs)
+        turns, valid = _possible(judged.specs), _valid(judged.specs)
         partial = self.render.partial == "on"
-        source = renderer.render(whole.source)
-        targets = [renderer.render(_with_absent(spec.target, whole), spec.moved if partial else ()) for spec in valid]
+        source = renderer.render(judged.completed(valid[0].source))
+        targets = [renderer.render(judged.completed(spec.target), spec.moved if partial else ()) for spec in valid]
         specs = dict(enumerate(judged.specs)) | dict(zip(turns, truly_named(valid, (source, *targets)), strict=True))
         if len(_valid([*specs.values()])) < _enough(specs):
             return _reason([specs[turn] for turn in turns])
@@ -290,16 +294,27 @@ class RenderPairs(Stage):
         return pairs
 
 
-Proposed = tuple[SceneSpec | str, ...]
-"""A specification for each edit of a scene; in place of one that is not possible, the reason."""
+@dataclass(frozen=True)
+class Proposed:
+    """Edits of one scene."""
+
+    specs: tuple[SceneSpec | str, ...]
+    """For each edit the scene as its images show it; in place of an edit that is not possible, the reason."""
+    whole: SceneSpec
+    """The scene with all its objects, also those that are in no image of some edits."""
+
+    def completed(self, state: State) -> State:
+        """A state of an edit, in which the objects that other edits insert are absent."""
+        places = self.whole.source.placements
+        absent = {id: replace(place, present=False) for id, place in places.items() if id not in state.placements}
+        return replace(state, placements=state.placements | absent) if absent else state
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _Judged(Proposed):
     """A proposal after its states were compared in Blender."""
 
-    specs: Proposed = ()
-    seen: Mapping[int, Seen] = field(default_factory=dict[int, Seen])
+    seen: Mapping[int, Seen]
     """Visibility in source and target, by the number of the edit."""
 
 
@@ -323,26 +338,6 @@ def _reason(specs: Sequence[SceneSpec | str]) -> str:
 def _enough(edits: Collection[object]) -> int:
     """Least number of the edits of a scene that are possible in the best of its proposals."""
     return len(edits) if len(edits) <= _BOTH else -(-len(edits) // 2)
-
-
-def _whole(specs: Proposed) -> SceneSpec:
-    """The scene with all objects of the edits, and with the source of all: without what an edit inserts."""
-    valid = _valid(specs)
-    if all(spec.objects == valid[0].objects for spec in valid):
-        return valid[0]
-    objects = {placed.id: placed for spec in valid for placed in spec.objects}
-    places = {id: place for spec in valid for id, place in spec.source.placements.items()}
-    return replace(
-        valid[0],
-        objects=tuple(objects[id] for id in sorted(objects)),
-        source=State(dict(sorted(places.items())), valid[0].source.camera),
-    )
-
-
-def _with_absent(state: State, whole: SceneSpec) -> State:
-    """A state of an edit, with the objects that other edits insert."""
-    absent = {id: place for id, place in whole.source.placements.items() if id not in state.placements}
-    return replace(state, placements=state.placements | absent) if absent else state
 
 
 def _counted(pairs: Sequence[RenderedPair | Reject], rejected: Mapping[str, int]) -> list[RenderedPair | Reject]:

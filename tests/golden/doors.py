@@ -13,7 +13,7 @@ from spatialdata_builder.pipeline.registry import build_stages
 from spatialdata_builder.pipeline.store.fingerprints import layer_dirs
 from spatialdata_builder.pipeline.store.layers import LayerStore
 from spatialdata_builder.sources.assets.table import AssetTable
-from spatialdata_builder.sources.edits.groups import propose_group
+from spatialdata_builder.sources.edits.groups import Proposal, propose_group
 from spatialdata_builder.sources.edits.proposals import Rejection, propose
 from spatialdata_builder.sources.rendered.portraits import SIDE, RenderPortraits, portrait_options
 from spatialdata_builder.sources.scenes.spec import SceneOptions, SceneSpec, to_json
@@ -53,8 +53,8 @@ def proposals(out: Path, kinds: tuple[str, ...], twos: tuple[tuple[str, str], ..
     return found
 
 
-def _told(found: Rejection | SceneSpec | tuple[SceneSpec, ...]) -> str:
+def _told(found: Rejection | SceneSpec | Proposal) -> str:
     if isinstance(found, Rejection):
         return found.reason
-    specs = found if isinstance(found, tuple) else (found,)
+    specs = found.specs if isinstance(found, Proposal) else (found,)
     return digest(json.dumps([to_json(spec) for spec in specs], sort_keys=True))

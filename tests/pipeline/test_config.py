@@ -136,7 +136,8 @@ def test_checks_of_released_pairs_keep_their_own_threshold():
 
 def test_every_kind_of_edit_has_a_weight():
     """If no kind is set, the samples keep the schema that other readers know."""
-    assert tuple(EditOptions.model_fields) == (*EDIT_KINDS, "invert", "compose")
+    options = ("invert", "per_scene", "pairs_per_scene", "compose")
+    assert tuple(EditOptions.model_fields) == (*EDIT_KINDS, *options)
     assert schema_version(list(parse_config({}).edits.weights)) == 3
 
 

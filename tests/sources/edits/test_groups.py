@@ -9,7 +9,7 @@ import pytest
 from spatialdata_builder.shards.geometry import wrap_degrees
 from spatialdata_builder.shards.schema import EditKind
 from spatialdata_builder.sources.edits.composition import composed
-from spatialdata_builder.sources.edits.groups import alike, propose_group
+from spatialdata_builder.sources.edits.groups import Proposal, alike, propose_group, without
 from spatialdata_builder.sources.edits.proposals import Rejection
 from spatialdata_builder.sources.edits.registry import composed_kind
 from spatialdata_builder.sources.scenes.rotations import VIEWS
@@ -36,9 +36,15 @@ TWOS: tuple[tuple[EditKind, EditKind], ...] = (
 @cache
 def proposals(kinds: tuple[EditKind, EditKind]) -> list[tuple[SceneSpec, SceneSpec]]:
     found = [propose_group(POOL, kinds, SceneOptions(), (512, 512), seed, a) for seed in range(5) for a in range(5)]
-    valid = [specs for specs in found if not isinstance(specs, Rejection)]
+    valid = [two(proposal) for proposal in found if not isinstance(proposal, Rejection)]
     assert len(valid) > 0.4 * len(found)
     return valid
+
+
+def two(proposal: Proposal) -> tuple[SceneSpec, SceneSpec]:
+    first, second = proposal.specs
+    assert isinstance(first, SceneSpec) and isinstance(second, SceneSpec)
+    return first, second
 
 
 def pose(spec: SceneSpec, state: str) -> tuple[np.ndarray, float, float, bool]:
@@ -132,7 +138,11 @@ def families(kinds: tuple[EditKind, ...], view: str) -> list[list[SceneSpec | st
     options, pool = SceneOptions(kinds={view: 1}), POOL if view == "open" else []
     pieces = None if view == "open" else furniture()
     found = [propose_group(pool, kinds, options, (512, 512), seed, 0, pieces) for seed in range(6)]
-    return [list(specs) for specs in found if not isinstance(specs, Rejection)]
+    return [
+        [spec if isinstance(spec, str) else without(spec, proposal.inserted) for spec in proposal.specs]
+        for proposal in found
+        if not isinstance(proposal, Rejection)
+    ]
 
 
 @pytest.mark.slow

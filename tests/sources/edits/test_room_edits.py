@@ -21,13 +21,14 @@ from spatialdata_builder.sources.edits.composition import composed
 from spatialdata_builder.sources.edits.draft import Draft, draft_of, specify
 from spatialdata_builder.sources.edits.groups import propose_group
 from spatialdata_builder.sources.edits.inverse import inverted
-from spatialdata_builder.sources.edits.proposals import EDIT, generator, propose, propose_edit, scene_for
+from spatialdata_builder.sources.edits.proposals import EDIT, Rejection, generator, propose, propose_edit, scene_for
 from spatialdata_builder.sources.edits.registry import RULES
 from spatialdata_builder.sources.procedural import write_glb
 from spatialdata_builder.sources.scenes.layout import Scene
 from spatialdata_builder.sources.scenes.naming import name_objects
 from spatialdata_builder.sources.scenes.spec import EditSpec, Placement, SceneKind, SceneOptions, SceneSpec, Standing
 from spatialdata_builder.sources.scenes.standing import carried, carries_along
+from tests.sources.edits.test_groups import two
 from tests.sources.furniture import furniture
 
 pytestmark = pytest.mark.slow
@@ -369,9 +370,10 @@ def test_composed_edits_take_along_what_stands_on_the_object(kinds: tuple[EditKi
     valid = along = 0
     for seed in range(40 if kinds == ("scale", "scale") else 12):  # carriers are rarely scaled
         for view in VIEWS:
-            specs = propose_group([], kinds, SceneOptions(kinds={view: 1}), SIZE, seed, 0, furniture())
-            if not isinstance(specs, tuple):
+            proposal = propose_group([], kinds, SceneOptions(kinds={view: 1}), SIZE, seed, 0, furniture())
+            if isinstance(proposal, Rejection):
                 continue
+            specs = two(proposal)
             valid += 1
             spec = composed(*specs)
             assert spec.edit.edited == specs[0].edit.edited == specs[1].edit.edited

@@ -5,15 +5,19 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from spatialdata_builder.shards import codecs
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.sample import Reject, Row, Sample
+from spatialdata_builder.shards.schema import PairFacts
 from spatialdata_builder.sources.assets.table import split_assets, table_of
+from spatialdata_builder.sources.edits.judge import judge
 from spatialdata_builder.sources.procedural import catalog, write_glb
 from spatialdata_builder.sources.rendered.pairs import BROKEN, RenderPairs
-from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions
+from spatialdata_builder.sources.scenes.spec import RenderOptions, SceneOptions, SceneSpec
 
 SPLITS = {"train": 1.0, "val": 0.0, "test": 0.0}
 
@@ -119,3 +123,33 @@ def test_a_model_that_broke_after_the_survey_costs_scenes_not_samples(root: Path
     assert any(isinstance(result, Row) for result in results)
     for result in results:
         assert isinstance(result, Row) or result.reason in ("no_valid_scene", "broken_asset")
+
+
+@pytest.mark.blender
+def test_states_of_a_scene_have_all_its_objects(root: Path, monkeypatch: pytest.MonkeyPatch):
+    """Also the object of insertions that turn out to be hidden: the other edits are rendered without it."""
+    hidden: list[int] = []
+
+    def judged(spec: SceneSpec, *given: object) -> str | None:
+        if spec.edit.kind == "insert":
+            hidden.append(spec.edit.object)
+            return "hidden"
+        return judge(spec, *given)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr("spatialdata_builder.sources.rendered.pairs.judge", judged)
+    pairs = replace(stage(root), scene=SceneOptions(objects=(3, 4)))
+    model = pairs.setup()
+    kinds = ["insert", "insert", "translate", "translate"]
+    specs = ({"seed": 3, "edit": kind, "edits": kinds, "turn": turn} for turn, kind in enumerate(kinds))
+    family = [Sample(str(turn), "train", {**spec, "family": "0"}) for turn, spec in enumerate(specs)]
+    found = pairs(model, family)
+    model.renderer.close()
+    assert hidden
+    assert [type(one) for one in found] == [Reject, Reject, Row, Row]
+    assert [one.reason for one in found if isinstance(one, Reject)] == ["hidden", "hidden"]
+    for one in found[2:]:
+        assert isinstance(one, Row)
+        facts = PairFacts.model_validate_json(str(one.columns["facts"]))
+        assert not {thing.id for thing in facts.objects} & {*hidden}
+        labels = {*np.unique(codecs.decode_labels(bytes(one.columns["source_instances"]))).tolist()}  # pyright: ignore[reportArgumentType]
+        assert not labels & {*hidden} and facts.edit.object in labels
