@@ -68,6 +68,8 @@ def run(
                 from .ray_engine import run_on_ray
 
                 run_on_ray(tasks, store, plan, options, units, progress, runtime_env, guard or _no_guard)
+        for folder in (*(store.parts_folder(task.layer_dir) for task in tasks), "parts"):
+            store.remove_empty(folder)
     finally:
         summary = progress.stop()
         units.give_back()

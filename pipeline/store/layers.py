@@ -118,7 +118,7 @@ class LayerStore(Storage):
     @staticmethod
     def parts_folder(layer_dir: str) -> str:
         """A folder of its own, so that all parts of a layer are listed without its other files."""
-        return f"layers/{layer_dir}/parts"
+        return f"parts/{layer_dir}"
 
     @classmethod
     def part_name(cls, layer_dir: str, part: PartName) -> str:

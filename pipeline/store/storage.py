@@ -213,6 +213,12 @@ class Storage:
                     else:
                         left.unlink(missing_ok=True)
 
+    def remove_empty(self, folder: str) -> None:
+        """Remove a local folder if it exists and is empty. Call it only while no other run writes here."""
+        if self.is_local:
+            with suppress(OSError):
+                self.local(folder).rmdir()
+
     @contextmanager
     def _temporary(self, name: str, data: bytes | memoryview) -> Generator[Path]:
         """A finished, synced file beside `name`, removed at the end in any case."""

@@ -90,7 +90,7 @@ def test_a_dead_ray_is_one_line_with_advice(tmp_path: Path, part: str):
     os.kill(victim, signal.SIGKILL)
     stdout, stderr = driver.communicate(timeout=60)
     assert driver.returncode == 1 and stdout == ""
-    (line,) = [line for line in stderr.splitlines() if not line.startswith(("after ", "80 units"))]
+    (line,) = [line for line in stderr.splitlines() if not line.startswith(("after ", "80 samples"))]
     assert line.startswith("error: Ray's ") and line.endswith("rerun the command, finished units are kept")
     assert not (out / "run.lock").exists()
 
