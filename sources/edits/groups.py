@@ -7,7 +7,7 @@ number differ only in the edits.
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -146,49 +146,62 @@ def _group(
 ) -> list[SceneSpec | str]:
     """Edits of the same objects, in the order of `kinds`; in place of one that was not found, the reason."""
     # Those of the main kind first: the others are of the objects that it chooses.
-    order = sorted(range(len(kinds)), key=lambda index: kinds[index] != main)
-    whole = scene
-    found: dict[int, SceneSpec | str] = {}
-    held: dict[int, SceneSpec] = {}
-    changes: list[EditSpec] = []
-    for index in order:
+    first, *others = sorted(range(len(kinds)), key=lambda index: kinds[index] != main)
+    draft = propose_edit(rng, scene, kinds[first], options.min_visible, turn)
+    if isinstance(draft, str):
+        return [draft] * len(kinds)
+    same = replace(scene, fit=draft.edit.edited) if draft.edit.edited else scene
+    held, changes = {first: specify(scene, draft)}, [draft.edit]
+    reasons: dict[int, str] = {}
+    for index in others:
         kind = kinds[index]
-        if not held:
-            draft = propose_edit(rng, scene, kind, options.min_visible, turn)
-            if isinstance(draft, str):
-                return [draft] * len(kinds)
-            held[index] = found[index] = specify(scene, draft)
-            changes.append(draft.edit)
-            scene = replace(scene, fit=draft.edit.edited) if draft.edit.edited else scene
-            continue
-        faults: Counter[str] = Counter()
-        for _ in range(_SECONDS):
-            # With `turn` 1, a second insertion searches a place instead of taking the one of the layout.
-            alone = composed_kind(kind, main) is None  # a swap
-            draft = propose_edit(rng, whole if alone else scene, kind, options.min_visible, turn=int(kind == main))
-            if isinstance(draft, str):
-                faults[draft] += 1
-                continue
-            spec = specify(scene, draft)
-            new = [spec.edit]
-            fault = None
-            for other, earlier in sorted(held.items()):
-                pair = (earlier, spec) if other < index else (spec, earlier)
-                if composed_kind(pair[0].edit.kind, pair[1].edit.kind) is None:
-                    continue
-                between = composed(*pair)
-                new.append(between.edit)
-                fault = fault or _fault_between(scene, between, options.min_visible)
-            if fault is None and len(kinds) > 2 and any(alike(a, b) for a in new for b in changes):
-                fault = "nearly_equal"
-            if fault is None:
-                held[index] = found[index] = spec
-                changes += new
-                break
-            faults[fault] += 1
+        # A swap, which composes with no other edit, is of any objects.
+        among = same if composed_kind(kind, main) else scene
+        # With `turn` 1, a second insertion searches a place instead of taking the one of the layout.
+        drafts = (propose_edit(rng, among, kind, options.min_visible, int(kind == main)) for _ in range(_SECONDS))
+        distinct = changes if len(kinds) > 2 else None
+        spec = _next(scene, drafts, index, held, distinct, options.min_visible)
+        if isinstance(spec, str):
+            reasons[index] = spec
         else:
-            found[index] = faults.most_common(1)[0][0]
-    return [found[index] for index in range(len(kinds))]
+            held[index] = spec
+    return [held.get(index) or reasons[index] for index in range(len(kinds))]
+
+
+def _next(
+    scene: Scene,
+    drafts: Iterable[Draft | str],
+    index: int,
+    held: Mapping[int, SceneSpec],
+    distinct: list[EditSpec] | None,
+    min_visible: float,
+) -> SceneSpec | str:
+    """The first draft whose target differs visibly from those of the edits `held`, or the most frequent reason.
+
+    Args:
+        index: number of the edit in its group.
+        distinct: the edits so far, from the source and from target to target, to which none of the new ones may be
+            nearly equal; these are added. None: they may.
+    """
+    faults: Counter[str] = Counter()
+    for draft in drafts:
+        if isinstance(draft, str):
+            faults[draft] += 1
+            continue
+        spec = specify(scene, draft)
+        pairs = [(one, spec) if other < index else (spec, one) for other, one in sorted(held.items())]
+        between = [composed(*pair) for pair in pairs if composed_kind(pair[0].edit.kind, pair[1].edit.kind)]
+        new = [spec.edit, *(one.edit for one in between)]
+        fault = next(filter(None, (_fault_between(scene, one, min_visible) for one in between)), None)
+        if fault is None and distinct is not None:
+            if any(alike(a, b) for a in new for b in distinct):
+                fault = "nearly_equal"
+            else:
+                distinct += new
+        if fault is None:
+            return spec
+        faults[fault] += 1
+    return faults.most_common(1)[0][0]
 
 
 def _fault_between(scene: Scene, spec: SceneSpec, min_visible: float) -> str | None:
