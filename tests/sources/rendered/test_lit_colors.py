@@ -51,7 +51,7 @@ def test_a_color_that_an_image_contradicts_is_removed(views: tuple[tuple[str, st
 
 def test_no_name_is_left():
     spec = named(scene((RED, 0, 0), (BLUE, 0.05, 0.02)))
-    assert truly_named([spec], [view("white", "blue")]) == "ambiguous_name"
+    assert truly_named([spec], [view("white", "blue")]) == ("ambiguous_name",)
 
 
 def test_the_category_is_compared_with_the_pixels_too():
