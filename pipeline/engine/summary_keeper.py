@@ -111,6 +111,9 @@ class SummaryKeeper:
             fresh = {record.unit: summarize(self._layer, record, self._plan) for record in found} | fresh
         if len(fresh) == len(among):
             self._blocks[number] = sum_block(fresh.values(), self._plan)
+            # A unit that an earlier run committed again may be listed with its first commit.
+            others = (commit for commit in self._recent if commit.unit not in fresh)
+            self._recent = latest([*others, *map(commit_of, fresh.values())])
 
     def _write(self) -> bool:
         """Write the summary file, unless another run has taken it over. Returns whether it was written."""

@@ -317,6 +317,7 @@ steps = st.lists(
 
 @given(steps)
 @example([("discard", 0), ("commit", 0)])
+@example([("discard", 0), ("commit unseen", 0)])
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.slow
 def test_any_history(tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[str, int]]):
