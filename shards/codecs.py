@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from .errors import BadInput
+from .forks import no_fork
 from .layout import IMAGE_CODECS, ImageCodec
 from .schema import MapInfo, MapKind
 
@@ -335,7 +336,8 @@ def _decode_cv(data: bytes, flags: int) -> NDArray[Any]:
     if data.startswith(_PNG_SIGNATURE):
         _check_png(data)
     try:
-        pixels: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        with no_fork():
+            pixels: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise CodecError(f"damaged image ({len(data)} bytes)") from error
     if pixels is None:

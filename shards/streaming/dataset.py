@@ -4,10 +4,11 @@ import hashlib
 import json
 import math
 import os
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, Final, TypeVar
@@ -16,6 +17,7 @@ import numpy as np
 
 from ..codecs import LOSSLESS, image_size
 from ..errors import BadInput, SpatialdataError
+from ..forks import no_fork, wait_for_exit
 from ..layout import split_field
 from ..reader import ShardError
 from ..recipes import IMAGE_MEMBERS
@@ -265,18 +267,23 @@ class Stream:
         epoch, position = self._walk.start(share, self._epoch, self._position)
         ahead: deque[_PendingBatch] = deque()
         threads = self.options.threads or len(os.sched_getaffinity(0))
-        pool = ThreadPoolExecutor(threads, thread_name_prefix="stream")
+        pool = _Pool(threads)
         try:
             for step in islice(self._walk.steps(share, epoch, position, epochs), part[0], None, part[1]):
                 ahead.append(self._start(pool, step))
                 if len(ahead) > self.options.prefetch:
-                    yield self._finish(ahead.popleft(), turn)
+                    yield self._finish_first(ahead, turn)
             while ahead:
-                yield self._finish(ahead.popleft(), turn)
+                yield self._finish_first(ahead, turn)
             if epochs is not None and turn == self._turn:
                 self._epoch, self._position = epoch + epochs, self._walk.begin
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.end(future for work in ahead for future in work.slots)
+
+    def _finish_first(self, ahead: deque[_PendingBatch], turn: int) -> Batch:
+        batch = self._finish(ahead[0], turn)
+        ahead.popleft()
+        return batch
 
     def _share(self, size: int) -> Share:
         if size < 1:
@@ -289,7 +296,7 @@ class Stream:
             )
         return share
 
-    def _start(self, pool: ThreadPoolExecutor, step: Step) -> _PendingBatch:
+    def _start(self, pool: "_Pool", step: Step) -> _PendingBatch:
         shapes, size = self._shapes.get(step.bucket) or self._probe_shapes(step), len(step.numbers)
         arrays = {name: self._allocate((size, *shapes[name]), self._decoders[name].dtype) for name in self.arrays}
         work = _PendingBatch(step, arrays)
@@ -414,6 +421,27 @@ class Stream:
             for array in work.arrays.values():
                 array[slot] = array[intact]
             texts[slot] = texts[intact]
+
+
+class _Pool(ThreadPoolExecutor):
+    """Threads of one iteration. The process does not fork while they end (see `forks`)."""
+
+    def __init__(self, threads: int) -> None:
+        self._native_ids: list[int] = []
+        self._process = os.getpid()
+        super().__init__(threads, "stream", initializer=lambda: self._native_ids.append(threading.get_native_id()))
+
+    def end(self, futures: Iterable[Future[Any]]) -> None:
+        """Cancel `futures`, those that may still run, and wait until the threads have exited."""
+        if self._process != os.getpid():
+            return  # a forked process has no such threads
+        futures = list(futures)
+        for future in futures:
+            future.cancel()
+        wait(futures)  # outside `no_fork`, which decoding needs
+        with no_fork():
+            self.shutdown()
+            wait_for_exit(self._native_ids)
 
 
 def _restored(arguments: tuple[Any, ...], epoch: int, position: Position) -> Stream:
