@@ -14,6 +14,8 @@ import click
 import numpy as np
 from planned import KINDS, Build, settings_of
 
+_TRIES = 10
+"""Most proposals for each scene."""
 _SHOWN = (1, 10, 20, 50, 75, 100, 150, 200)
 
 
@@ -35,6 +37,8 @@ def report(build: Build, kinds: Sequence[str], count: int) -> None:
             spec = build.propose(chosen[seed % len(chosen)], "translate", seed)
             seed += 1
             if spec is None:
+                if seed >= _TRIES * count:
+                    raise click.ClickException(f"only {len(after)} of {seed} proposals are valid: use other kinds")
                 continue
             renderer.open(spec, build.files(spec))
             renderer.render(spec.source)

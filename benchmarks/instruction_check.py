@@ -45,6 +45,8 @@ from tests.annotators.rooms import facts_of, on_shelf, rooms
 from tests.annotators.scenes import SIDE, scenes
 
 STATES: tuple[StateName, ...] = ("source", "target")
+_TRIES = 10
+"""Most proposals for each scene that is asked for."""
 
 
 def main() -> None:
@@ -103,9 +105,10 @@ def print_sampled(kinds: Iterable[SceneKind], count: int, first: int, folder: st
 
 
 def _sampled(kind: SceneKind, build: Build, count: int, seed: int) -> Iterator[Case]:
-    """Proposed edits of all kinds in scenes of one kind."""
+    """Proposed edits of all kinds in scenes of one kind; fewer than `count` if most proposals are not valid."""
     options = build.options(kind)
-    while count:
+    last = seed + _TRIES * count
+    while count and seed < last:
         candidates, furniture = build.candidates(seed)
         edit = EDIT_KINDS[seed % len(EDIT_KINDS)]
         spec = propose(candidates, edit, options, (ROOM_SIDE, ROOM_SIDE), seed, 0, furniture)
