@@ -26,7 +26,7 @@ from ..shards.errors import BadInput
 from ..shards.options import License, Options, nearest, parse_yaml, read_yaml, shortened
 from ..shards.recipes import MAP_MEMBERS, PAIR_MEMBERS
 from ..shards.schema import EDIT_KINDS, TWO_OBJECT_KINDS, EditKind, Split
-from ..sources.edits.grid import OrbitOptions
+from ..sources.scenes.grid import OrbitOptions
 from ..sources.registry import all_sources, get_source, source_options
 from ..sources.scenes.spec import RenderOptions, SceneOptions
 from ..sources.source import SourceOptions

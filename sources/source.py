@@ -23,7 +23,7 @@ from ..shards.options import License, Options
 from ..shards.schema import EditKind, Split
 from .assets.asset import Asset
 from .assets.orientations import Orientation
-from .edits.grid import OrbitOptions
+from .scenes.grid import OrbitOptions
 from .scenes.spec import RenderOptions, SceneOptions
 
 NOT_IN_CARD: Final[dict[str, Any]] = {"card": False}

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...sources.edits.grid import OrbitOptions
+from ...sources.scenes.grid import OrbitOptions
 from ..store.families import COMPOSED, INVERTED
 from ..store.fingerprints import canonical
 from ..store.plan import RecordBatch

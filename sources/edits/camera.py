@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from ...shards.geometry import wrap_degrees
-from ..scenes.camera import eye
-from ..scenes.footprints import wall_clearance
+from ..scenes.camera import eye, pixel_of
+from ..scenes.footprints import middle, wall_clearance
 from ..scenes.furnished import eye_fault
 from ..scenes.layout import Scene, too_near
 from ..scenes.needs import SceneNeeds
+from ..scenes.rotations import canonical_view
 from ..scenes.spec import EditSpec, SceneSpec, State
 from ..scenes.standing import carrying
 from .checks import Seen, visible_share
@@ -24,6 +25,8 @@ _YAWS = (45.0, -45.0, 90.0, -90.0, 135.0, -135.0, 180.0)
 _YAW_SHARES = (0.25, 0.25, 0.15, 0.15, 0.07, 0.07, 0.06)
 _PITCHES = (15.0, -15.0, 30.0, -30.0)
 _ELEVATION = (5.0, 75.0)
+_AIM = 0.01
+"""Pixels by which a camera that goes around an object may look past the middle of its box: poses are rounded."""
 _LEAST_ZOOM = 1.15
 """Least ratio of two distances at which an instruction says that one camera is closer."""
 
@@ -84,11 +87,13 @@ class Camera(EditRules):
         edit = spec.edit
         # Subtracted from zero, because the negative of zero prints as -0.
         yaw, pitch = wrap_degrees(0.0 - edit.yaw_deg), 0.0 - edit.pitch_deg
-        return EditSpec("camera", 0, yaw_deg=yaw, pitch_deg=pitch, zoom=1.0 / edit.zoom)
+        view = view_around(spec, spec.source)
+        return EditSpec("camera", 0, view=view, yaw_deg=yaw, pitch_deg=pitch, zoom=1.0 / edit.zoom)
 
     def between(self, spec: SceneSpec, first: EditSpec, second: EditSpec) -> EditSpec:
         return replace(
             spec.edit,
+            view=view_around(spec, spec.target),
             yaw_deg=wrap_degrees(second.yaw_deg - first.yaw_deg),
             pitch_deg=second.pitch_deg - first.pitch_deg,
             zoom=second.zoom / first.zoom,
@@ -98,6 +103,18 @@ class Camera(EditRules):
         edit = spec.edit
         little = edit.zoom != 1 and max(edit.zoom, 1 / edit.zoom) < _LEAST_ZOOM
         return little or not (edit.yaw_deg or edit.pitch_deg or edit.zoom != 1)
+
+
+def view_around(spec: SceneSpec, state: State) -> str:
+    """The canonical view of the only object of a scene, where the camera of a state looks at the middle of its box;
+    empty if there are more objects, the camera looks elsewhere, or the view is none of them."""
+    if len(spec.objects) != 1:
+        return ""
+    placed = spec.objects[0]
+    place = state.placements[placed.id]
+    if float(np.abs(pixel_of(middle(placed.asset, place), state.camera) - (spec.width / 2, spec.height / 2)).max()) > _AIM:
+        return ""
+    return canonical_view(placed.asset, place, state.camera)
 
 
 RULES = Camera(
