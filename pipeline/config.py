@@ -26,8 +26,8 @@ from ..shards.errors import BadInput
 from ..shards.options import License, Options, nearest, parse_yaml, read_yaml, shortened
 from ..shards.recipes import MAP_MEMBERS, PAIR_MEMBERS
 from ..shards.schema import EDIT_KINDS, TWO_OBJECT_KINDS, EditKind, Split
-from ..sources.scenes.grid import OrbitOptions
 from ..sources.registry import all_sources, get_source, source_options
+from ..sources.scenes.grid import OrbitOptions
 from ..sources.scenes.spec import RenderOptions, SceneOptions
 from ..sources.source import SourceOptions
 from .secret_values import restored
@@ -317,7 +317,9 @@ class Config(Options):
         if get_source(self.source.kind).released:
             raise ValueError(f"edits.orbit: {self.source.kind} has one edit per scene: remove edits.orbit")
         if set(self.scene.kinds) != {"open"}:
-            raise ValueError("edits.orbit: the camera goes all around, so walls would be in its way: remove scene.kinds")
+            raise ValueError(
+                "edits.orbit: the camera goes all around, so walls would be in its way: remove scene.kinds"
+            )
         each = self.edits.rendered_per_scene
         for key, count in (("samples", self.samples), ("unit_size", self.unit_size)):
             if isinstance(count, int) and count % each:

@@ -20,9 +20,9 @@ HEIGHTS: Final[dict[Height, float]] = {"low-angle": -30.0, "eye-level": 0.0, "el
 """Elevation of the camera, degrees, that the words of multi-angle LoRAs mean."""
 FRAMINGS: Final[dict[Framing, float]] = {"close-up": 0.6, "medium": 1.0, "wide": 1.8}
 """Distance of the camera, in medium distances, that these words mean."""
-_HEIGHT_SLACK: Final = 10.0
+HEIGHT_SLACK: Final = 10.0
 """Largest difference, degrees, between an elevation and the one that its word means."""
-_FRAMING_SLACK: Final = 1.15
+FRAMING_SLACK: Final = 1.15
 """Largest ratio of a distance and the one that its word means."""
 _AIM_PX: Final = 0.05
 """Pixels by which the middle of the box may be away from the middle of the image: poses are rounded."""
@@ -52,14 +52,13 @@ class ObjectView:
     def height(self) -> Height | None:
         """The word for its elevation; None if no word means an elevation near to it."""
         near: Height = min(HEIGHTS, key=lambda word: abs(HEIGHTS[word] - self.elevation_deg))
-        return near if abs(HEIGHTS[near] - self.elevation_deg) <= _HEIGHT_SLACK else None
+        return near if abs(HEIGHTS[near] - self.elevation_deg) <= HEIGHT_SLACK else None
 
     @property
     def framing(self) -> Framing | None:
         """The word for its distance; None if no word means a distance near to it."""
-        off = {word: abs(log(self.distance / meant)) for word, meant in FRAMINGS.items()}
-        near: Framing = min(off, key=lambda word: off[word])
-        return near if off[near] <= log(_FRAMING_SLACK) else None
+        near: Framing = min(FRAMINGS, key=lambda word: abs(log(self.distance / FRAMINGS[word])))
+        return near if abs(log(self.distance / FRAMINGS[near])) <= log(FRAMING_SLACK) else None
 
 
 def object_view(thing: SceneObject, pose: list[float], view: View) -> ObjectView | None:

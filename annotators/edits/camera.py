@@ -10,12 +10,15 @@ from math import log
 from ...shards.geometry import box_iou, wrap_degrees
 from ...shards.interop.wording import bench_wording
 from ...shards.schema import PairFacts
+from ...shards.views import orbit_views
 from ..case import Case
 from ..claims import Claims
 from ..clauses.amounts import STILL_DEG, STILL_LOG, ratio_clause, turn_clauses
 from ..clauses.clause import Clause, Tolerances, truth_clause
+from ..clauses.fronts import side_of_view
 from ..measure import Images
 from ..phrases import number, sentence
+from ..shots import sentence_of
 from ..wording import Wordings
 from .kind import Fault, Kind, Limits
 
@@ -31,11 +34,13 @@ class Camera(Kind):
         """Yaw, pitch and distance.
 
         The text has the wording of SpatialEdit's benchmark. That wording says `zoom: in` without an amount, so it is
-        the last variant if the camera zooms.
+        the last variant if the camera zooms. A view of one object that has words of multi-angle LoRAs is the very last.
         """
         edit = case.facts.edit
         bench = [bench_wording(edit, "")] if edit.known else []
         first, last = (bench, []) if edit.zoom == 1 else ([], bench)
+        if shot := sentence_of(case):
+            last = [*last, shot]
         parts = [part for part in (_yaw(edit.yaw_deg), _pitch(edit.pitch_deg), _zoom(edit.zoom)) if part]
         if not edit.known or not parts:
             return Wordings([], first=first, last=last)
@@ -58,6 +63,8 @@ class Camera(Kind):
         if edit.pitch_deg:
             verb = "rises" if edit.pitch_deg > 0 else "sinks"
             yield f"the camera {verb} by {number(abs(edit.pitch_deg), 1)} degrees and keeps looking at the scene"
+        if edit.view:
+            yield f"side of the object that faces the camera after the edit: {side_of_view(edit.view)}"
         if edit.zoom == 1:
             yield "the distance of the camera is unchanged"
             return
@@ -90,7 +97,12 @@ class Camera(Kind):
             yield ratio_clause("zoom_factor", claims.zoom_factor, edit.zoom, tolerances.factor, detail)
 
     def unseen(self, facts: PairFacts, images: Images, limits: Limits) -> Iterator[Fault]:
-        """`camera_too_still`: every object is almost where it was in the image."""
+        """`camera_too_still`: every object is almost where it was in the image.
+
+        A camera that goes around one object keeps it in the middle: there, the steps of the grid say that it moves.
+        """
+        if orbit_views(facts.edit, facts.objects, facts.camera):
+            return
         least = min(box_iou(one.source_box, one.target_box) for one in facts.objects)
         if least > limits.max_still:
             yield "camera_too_still", least

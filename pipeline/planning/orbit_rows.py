@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...sources.scenes.grid import OrbitOptions
+from ...sources.scenes.grid import GridView, OrbitOptions
 from ..store.families import COMPOSED, INVERTED
 from ..store.fingerprints import canonical
 from ..store.plan import RecordBatch
@@ -60,7 +60,7 @@ def derived_pairs(grid: OrbitOptions, count: int, scene: int, seed: int) -> list
         scene: number of the scene.
         seed: of the scene.
     """
-    steps = _steps(grid)
+    steps = _steps(grid.views(), grid.azimuths)
     if not len(steps.kind):
         return []
     drawn = np.random.Philox(np.random.SeedSequence([seed, _PAIRS])).random_raw(len(steps.kind))
@@ -87,22 +87,17 @@ class _Steps:
 
 
 @lru_cache(maxsize=8)
-def _steps(grid: OrbitOptions) -> _Steps:
-    views = grid.views()
+def _steps(views: tuple[GridView, ...], azimuths: int) -> _Steps:
     source, target = np.divmod(np.arange(len(views) ** 2), len(views))
     kept = (source != target) & (source > 0)
     source, target = source[kept], target[kept]
-    azimuth = np.array([round(view.azimuth_deg * grid.azimuths / 360.0) for view in views])
-    elevation = np.array([view.elevation_deg for view in views])
-    distance = np.log([view.distance for view in views])
-    step = np.stack(
-        [
-            (azimuth[target] - azimuth[source]) % grid.azimuths,
-            np.round(elevation[target] - elevation[source], 6),
-            np.round(distance[target] - distance[source], 6),
-        ],
-        axis=1,
-    )
+    azimuth = np.array([round(view.azimuth_deg * azimuths / 360.0) for view in views], np.float64)
+    elevation = np.array([view.elevation_deg for view in views], np.float64)
+    distance = np.log(np.array([view.distance for view in views], np.float64))
+    step = np.empty((len(source), 3))
+    step[:, 0] = (azimuth[target] - azimuth[source]) % azimuths
+    step[:, 1] = np.round(elevation[target] - elevation[source], 6)
+    step[:, 2] = np.round(distance[target] - distance[source], 6)
     found, kind = np.unique(step, axis=0, return_inverse=True)
     turns = np.argsort(_in_turn(found))
     return _Steps(source, target, turns[kind.ravel()], len(found))

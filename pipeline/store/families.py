@@ -3,7 +3,7 @@
 The family of a sample is the sample and its inverse (`edits.invert`). With `edits.per_scene` it is the N samples of one
 scene, from its source to N targets, samples composed of two of them, which lead from one target to another, and the
 inverses of all of these. With `edits.orbit` it is the samples of one grid: from its first view to each of the others,
-and derived samples between these. The `spec` of a derived sample has `derived` (how), `origin` (keys of the samples it is
+and samples derived from these. The `spec` of a derived sample has `derived` (how), `origin` (keys of the samples it is
 derived from) and `family` (key of the family's first sample). The specs of samples that share a scene have `edits` (the
 kinds of all) and `turn` (their number, from 0). A unit holds only whole families, those of `unit_size` rendered
 samples.

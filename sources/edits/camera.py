@@ -112,7 +112,10 @@ def view_around(spec: SceneSpec, state: State) -> str:
         return ""
     placed = spec.objects[0]
     place = state.placements[placed.id]
-    if float(np.abs(pixel_of(middle(placed.asset, place), state.camera) - (spec.width / 2, spec.height / 2)).max()) > _AIM:
+    if (
+        float(np.abs(pixel_of(middle(placed.asset, place), state.camera) - (spec.width / 2, spec.height / 2)).max())
+        > _AIM
+    ):
         return ""
     return canonical_view(placed.asset, place, state.camera)
 

@@ -18,7 +18,7 @@ MOST_VIEWS: Final = 256
 _LEAST_ANGLE: Final = 5.0
 """Least difference of two elevations, and of two azimuths, degrees."""
 _LEAST_RATIO: Final = 1.15
-"""Least ratio of two distances, as an instruction needs it to say that one camera is closer (`edits.camera` of the sources)."""
+"""Least ratio of two distances: with less, no instruction says that one camera is closer."""
 
 
 def _elevations(given: tuple[float, ...]) -> tuple[float, ...]:

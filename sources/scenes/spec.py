@@ -175,7 +175,8 @@ class SceneSpec:
 
 def to_json(spec: SceneSpec) -> dict[str, Any]:
     """The specification as plain JSON values (object ids become strings), without `second_object`, `room`, `garden`,
-    `environment`, `pedestal`, `standing`, `settled` and `top` where there is none, and without `kind` of an open scene."""
+    `environment`, `pedestal`, `standing`, `settled` and `top` where there is none, and without `kind` of an open scene.
+    """
     values = asdict(spec)
     if not spec.edit.second_object:
         del values["edit"]["second_object"]

@@ -12,6 +12,7 @@ from math import inf
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...shards.geometry import F64, intrinsics_of_lens, to_json_list
 from ...shards.views import medium_distance
@@ -100,6 +101,19 @@ def compose_studio(
         pedestal=pedestal,
     )
     return scene, orbits
+
+
+def hidden_by_board(pedestal: Pedestal, position: F64, points: F64) -> NDArray[np.bool_]:
+    """Which points (N, 3) on or above a pedestal its board hides from a camera at a position (3,); world meters."""
+    if position[2] >= pedestal.height:
+        return np.zeros(len(points), np.bool_)
+    # Where the line of sight passes the top of the board. What stands on the board is at most a rounding below it.
+    share = (pedestal.height - position[2]) / np.maximum(points[:, 2] - position[2], 1e-9)
+    crossing = position[:2] + np.minimum(share, 1.0)[:, None] * (points[:, :2] - position[:2])
+    corners = np.asarray(pedestal.board)
+    edges = np.roll(corners, -1, axis=0) - corners
+    offsets = crossing[:, None] - corners
+    return np.asarray((edges[:, 0] * offsets[..., 1] - edges[:, 1] * offsets[..., 0] >= 0).all(axis=1))
 
 
 def _pedestal(rng: np.random.Generator, outline: F64, height: float, radius: float) -> tuple[Support, Pedestal]:
