@@ -6,8 +6,9 @@ positive, and pitch has half the tolerance. The distance is judged like a change
 
 from collections.abc import Iterator, Mapping
 from math import log
+from typing import Final
 
-from ...shards.geometry import box_iou, wrap_degrees
+from ...shards.geometry import box_iou, matrix4, wrap_degrees
 from ...shards.interop.wording import bench_wording
 from ...shards.schema import PairFacts
 from ...shards.views import orbit_views
@@ -21,6 +22,10 @@ from ..phrases import number, sentence
 from ..shots import sentence_of
 from ..wording import Wordings
 from .kind import Fault, Kind, Limits
+
+
+_LEVEL: Final = 0.02
+"""Sine of the angle, about one degree, up to which a camera looks level."""
 
 
 class Camera(Kind):
@@ -41,7 +46,7 @@ class Camera(Kind):
         first, last = (bench, []) if edit.zoom == 1 else ([], bench)
         if shot := sentence_of(case):
             last = [*last, shot]
-        parts = [part for part in (_yaw(edit.yaw_deg), _pitch(edit.pitch_deg), _zoom(edit.zoom)) if part]
+        parts = [part for part in (_yaw(edit.yaw_deg), _pitch(edit.pitch_deg, _looks(case.facts)), _zoom(edit.zoom)) if part]
         if not edit.known or not parts:
             return Wordings([], first=first, last=last)
         plain = [", then ".join(choice) for choice in zip(*parts, strict=True)]
@@ -120,15 +125,23 @@ def _yaw(degrees: float) -> list[str]:
     ]
 
 
-def _pitch(degrees: float) -> list[str]:
+def _looks(facts: PairFacts) -> str:
+    """Where both cameras look: `up`, `down`; empty where they differ, or where one of them looks level."""
+    heights = [matrix4(view.world_from_camera)[2, 2] for view in (facts.camera.source, facts.camera.target)]
+    return "down" if max(heights) < -_LEVEL else "up" if min(heights) > _LEVEL else ""
+
+
+def _pitch(degrees: float, looks: str) -> list[str]:
     if not degrees:
         return []
     angle = number(abs(degrees), 1)
-    verb, steep, direction = ("raise", "more steeply", "up") if degrees > 0 else ("lower", "less steeply", "down")
+    verb, direction = ("raise", "up") if degrees > 0 else ("lower", "down")
+    steep = "more steeply" if (degrees > 0) == (looks == "down") else "less steeply"
+    so = f" so that it looks {looks} {steep}" if looks else ""
     return [
         f"{verb} the camera by {angle} degrees",
         f"{verb} the viewpoint {angle} degrees along its orbit",
-        f"move the camera {direction} by {angle} degrees so that it looks down {steep}",
+        f"move the camera {direction} by {angle} degrees{so}",
         f"{verb} the camera's elevation by {angle} degrees",
     ]
 

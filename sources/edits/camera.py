@@ -63,6 +63,9 @@ class Camera(EditRules):
         area = spec.width * spec.height
         # The frame may cut off any part of a table with things on it, and the table may fill it.
         carriers = carrying(spec.source.placements)
+        around = looks_at_only(spec, spec.source) and looks_at_only(spec, spec.target)
+        # In the middle of the frame, and alone, a smaller object is clear.
+        smallest = limits.least_share_furnished if around else limits.least_share
         for state in (source, target):
             seen = {id: item for id, item in state.items() if id not in carriers}
             framed = [item for item in seen.values() if item.in_frame >= limits.in_frame]
@@ -70,9 +73,10 @@ class Camera(EditRules):
                 return "out_of_frame"
             if sum(item.visible >= limits.min_visible for item in framed) < limits.framed * len(seen):
                 return "hidden"
-            if max(item.own_px for item in state.values()) < limits.least_share * area:
+            if max(item.own_px for item in state.values()) < smallest * area:
                 return "too_small"
-            if max(item.own_px for item in seen.values()) > limits.most_share * area:
+            # The frame holds all of an object that the camera goes around, however much of the frame it fills.
+            if not around and max(item.own_px for item in seen.values()) > limits.most_share * area:
                 return "too_large"
             # An object that leaves the frame must leave it completely.
             if any(limits.gone < visible_share(item) < limits.shown for item in seen.values()):
@@ -105,19 +109,22 @@ class Camera(EditRules):
         return little or not (edit.yaw_deg or edit.pitch_deg or edit.zoom != 1)
 
 
-def view_around(spec: SceneSpec, state: State) -> str:
-    """The canonical view of the only object of a scene, where the camera of a state looks at the middle of its box;
-    empty if there are more objects, the camera looks elsewhere, or the view is none of them."""
+def looks_at_only(spec: SceneSpec, state: State) -> bool:
+    """Whether the camera of a state looks at the middle of the box of the only object of a scene."""
     if len(spec.objects) != 1:
+        return False
+    placed = spec.objects[0]
+    point = pixel_of(middle(placed.asset, state.placements[placed.id]), state.camera)
+    return float(np.abs(point - (spec.width / 2, spec.height / 2)).max()) <= _AIM
+
+
+def view_around(spec: SceneSpec, state: State) -> str:
+    """The canonical view that the camera of a state has of the only object of a scene, at which it looks; empty if
+    there are more objects, it looks elsewhere, or the view is none of them."""
+    if not looks_at_only(spec, state):
         return ""
     placed = spec.objects[0]
-    place = state.placements[placed.id]
-    if (
-        float(np.abs(pixel_of(middle(placed.asset, place), state.camera) - (spec.width / 2, spec.height / 2)).max())
-        > _AIM
-    ):
-        return ""
-    return canonical_view(placed.asset, place, state.camera)
+    return canonical_view(placed.asset, state.placements[placed.id], state.camera)
 
 
 RULES = Camera(
