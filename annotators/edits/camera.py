@@ -46,7 +46,9 @@ class Camera(Kind):
         first, last = (bench, []) if edit.zoom == 1 else ([], bench)
         if shot := sentence_of(case):
             last = [*last, shot]
-        parts = [part for part in (_yaw(edit.yaw_deg), _pitch(edit.pitch_deg, _looks(case.facts)), _zoom(edit.zoom)) if part]
+        parts = [
+            part for part in (_yaw(edit.yaw_deg), _pitch(edit.pitch_deg, _looks(case.facts)), _zoom(edit.zoom)) if part
+        ]
         if not edit.known or not parts:
             return Wordings([], first=first, last=last)
         plain = [", then ".join(choice) for choice in zip(*parts, strict=True)]
