@@ -23,7 +23,6 @@ from ..shots import sentence_of
 from ..wording import Wordings
 from .kind import Fault, Kind, Limits
 
-
 _LEVEL: Final = 0.02
 """Sine of the angle, about one degree, up to which a camera looks level."""
 

@@ -1,7 +1,7 @@
 """Export shards to the layout of another project."""
 
 from dataclasses import asdict
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from ...shards.errors import BadInput
 from ...shards.interop import angles, object3dit, spatialedit
@@ -20,7 +20,7 @@ def run_export(path: str, layout: str, out: str, vocabulary: str = "") -> dict[s
     if layout == angles.LAYOUT:
         if vocabulary not in angles.VOCABULARIES:
             raise BadInput(f"--layout angles needs --vocabulary: one of {', '.join(angles.VOCABULARIES)}")
-        found = angles.export(path, out, vocabulary=cast("angles.Vocabulary", vocabulary))
+        found = angles.export(path, out, vocabulary=vocabulary)
         return {"layout": layout, "vocabulary": vocabulary, "out": out, **asdict(found)}
     if vocabulary:
         raise BadInput(f"--vocabulary: layout {layout} has its own wording: remove it, or use --layout angles")

@@ -40,7 +40,7 @@ _AZIMUTHS: Final = {
     "right side view": "left side view",
     "front right side view": "front-left quarter view",
 }
-"""Canonical view -> azimuth in the vocabulary `fal`: the object's own left is to the right of who looks at its front."""
+"""Canonical view -> azimuth of `fal`: the object's own left is to the right of a viewer who looks at its front."""
 _HEIGHTS: Final = {height: f"{height} shot" for height in ("low-angle", "eye-level", "elevated", "high-angle")}
 _FRAMINGS: Final = {"close-up": "close-up", "medium": "medium shot", "wide": "wide shot"}
 _TURNS: Final = (45, 90)

@@ -20,6 +20,9 @@ _LEAST_ANGLE: Final = 5.0
 _LEAST_RATIO: Final = 1.15
 """Least ratio of two distances: with less, no instruction says that one camera is closer."""
 
+_OVERVIEW: Final = 30.0
+"""Elevation of the first view of a scene, degrees."""
+
 
 def _elevations(given: tuple[float, ...]) -> tuple[float, ...]:
     for one in given:
@@ -90,7 +93,8 @@ class OrbitOptions(Options):
     def views(self) -> tuple[GridView, ...]:
         """All views, in an order that does not change: by elevation, azimuth, distance, but the first view first.
 
-        The first view is at the first azimuth, nearest to eye level and to the medium distance.
+        The first view is at the first azimuth, nearest to the medium distance and to eye level, or, of a scene, to an
+        elevation of 30 degrees: at eye level, its objects hide each other.
         """
         found = [
             GridView(360.0 * turn / self.azimuths, elevation, distance)
@@ -98,7 +102,8 @@ class OrbitOptions(Options):
             for turn in range(self.azimuths)
             for distance in self.distances
         ]
-        level = min(self.elevations, key=lambda elevation: (abs(elevation), -elevation))
+        wanted = 0.0 if self.of == "object" else _OVERVIEW
+        level = min(self.elevations, key=lambda elevation: (abs(elevation - wanted), -elevation))
         medium = min(self.distances, key=lambda distance: (abs(log(distance)), distance))
         first = GridView(0.0, level, medium)
         return (first, *(view for view in found if view != first))
