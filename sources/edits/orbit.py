@@ -27,8 +27,8 @@ from .judge import forecast_fault
 from .limits import forecast_limits
 from .proposals import SCENE, Rejection, generator
 
-_NEEDS: Final = SceneNeeds(fill=(0.45, 0.55))
-"""At the medium distance, so that the frame of a close-up holds most of the objects of a scene."""
+_NEEDS: Final = SceneNeeds(fill=(0.55, 0.65))
+"""At the medium distance: 0.8 of it shows most objects whole, 1.25 of it none too small."""
 _ABOVE_FLOOR: Final = 0.02
 """Least height of the camera above the floor, as a share of its distance from the pivot."""
 
