@@ -4,8 +4,9 @@ Invariant: the samples of scene i depend only on the seed, the grid, the number 
 the number of scenes or the machine.
 
 The rendered samples of a scene lead from the first view of its grid to each of the others. The other pairs are chosen
-by their steps of azimuth, elevation and distance. All steps that a grid has take turns, over the pairs of a scene and
-from scene to scene, so that yaws, pitches and zooms are used alike. The pair that has a step is drawn.
+by their steps of azimuth, elevation and distance: a third changes one of these, a third two, and a third all three,
+where the grid has such steps. In each third, all steps take turns, over the pairs of a scene and from scene to scene,
+so that yaws, pitches and zooms are used alike. The pair that has a step is drawn.
 """
 
 from collections.abc import Iterator, Mapping
@@ -61,16 +62,19 @@ def derived_pairs(grid: OrbitOptions, count: int, scene: int, seed: int) -> list
         seed: of the scene.
     """
     steps = _steps(grid.views(), grid.azimuths)
-    if not len(steps.kind):
-        return []
-    drawn = np.random.Philox(np.random.SeedSequence([seed, _PAIRS])).random_raw(len(steps.kind))
-    order = np.lexsort((drawn, steps.kind))
-    # The number of each pair among those with its step, in the drawn order.
-    first = np.searchsorted(steps.kind[order], steps.kind[order], side="left")
-    turn = np.empty(len(order), np.int64)
-    turn[order] = np.arange(len(order)) - first
-    place = (steps.kind - scene * count) % steps.kinds
-    taken = np.lexsort((place, turn))[:count]
+    drawn = np.random.Philox(np.random.SeedSequence([seed, _PAIRS])).random_raw(len(steps.source))
+    rank = np.empty(len(drawn), np.int64)
+    for number, group in enumerate(steps.groups):
+        kind = steps.kind[group]
+        # Of the pairs with one step, the number of each in the drawn order: each step has a turn before one has two.
+        order = np.lexsort((drawn[group], kind))
+        turn = np.empty(len(group), np.int64)
+        turn[order] = np.arange(len(group)) - np.searchsorted(kind[order], kind[order], side="left")
+        # The next scene goes on where this one ends.
+        each = (count + len(steps.groups) - 1 - number) // len(steps.groups)
+        place = (kind - scene * each) % (int(kind.max()) + 1)
+        rank[group[np.lexsort((place, turn))]] = number + np.arange(len(group)) * len(steps.groups)
+    taken = np.argsort(rank, kind="stable")[:count]
     taken.sort()
     return list(zip(steps.source[taken].tolist(), steps.target[taken].tolist(), strict=True))
 
@@ -82,8 +86,9 @@ class _Steps:
     source: _Indices
     target: _Indices
     kind: _Indices
-    """The number of the step, in the order in which steps take turns."""
-    kinds: int
+    """The number of the step among those of its group, in the order in which steps take turns."""
+    groups: tuple[_Indices, ...]
+    """The pairs whose steps change one part (azimuth, elevation, distance), two, and three, if there are any."""
 
 
 @lru_cache(maxsize=8)
@@ -98,9 +103,13 @@ def _steps(views: tuple[GridView, ...], azimuths: int) -> _Steps:
     step[:, 0] = (azimuth[target] - azimuth[source]) % azimuths
     step[:, 1] = np.round(elevation[target] - elevation[source], 6)
     step[:, 2] = np.round(distance[target] - distance[source], 6)
-    found, kind = np.unique(step, axis=0, return_inverse=True)
-    turns = np.argsort(_in_turn(found))
-    return _Steps(source, target, turns[kind.ravel()], len(found))
+    changed = np.count_nonzero(step, axis=1)
+    groups = tuple(np.flatnonzero(changed == parts) for parts in (1, 2, 3) if (changed == parts).any())
+    kind = np.empty(len(source), np.int64)
+    for group in groups:
+        found, own = np.unique(step[group], axis=0, return_inverse=True)
+        kind[group] = np.argsort(_in_turn(found))[own.ravel()]
+    return _Steps(source, target, kind, groups)
 
 
 def _in_turn(steps: npt.NDArray[np.float64]) -> _Indices:
