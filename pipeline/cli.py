@@ -300,14 +300,20 @@ def plan(
 
 @cli.command()
 @click.argument("path")
-@click.option("--layout", required=True, type=click.Choice(["spatialedit", "object3dit"]))
+@click.option("--layout", required=True, type=click.Choice(["spatialedit", "object3dit", "angles"]))
 @click.option("--out", "-o", required=True, help="Folder to write.")
+@click.option(
+    "--vocabulary",
+    default="",
+    type=click.Choice(["", "fal", "dx8152", "spatialedit"]),
+    help="Of layout angles: whose words the captions have.",
+)
 @json_option
-def export(path: str, layout: str, out: str, as_json: bool) -> None:
+def export(path: str, layout: str, out: str, vocabulary: str, as_json: bool) -> None:
     """Write the shards of PATH (OUT or a folder of shards) in another project's layout."""
     from .commands.export import run_export
 
-    found = run_export(path, layout, out)
+    found = run_export(path, layout, out, vocabulary)
     _report(found, as_json, print_export)
 
 

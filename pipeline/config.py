@@ -27,6 +27,7 @@ from ..shards.options import License, Options, nearest, parse_yaml, read_yaml, s
 from ..shards.recipes import MAP_MEMBERS, PAIR_MEMBERS
 from ..shards.schema import EDIT_KINDS, TWO_OBJECT_KINDS, EditKind, Split
 from ..sources.registry import all_sources, get_source, source_options
+from ..sources.scenes.grid import OrbitOptions
 from ..sources.scenes.spec import RenderOptions, SceneOptions
 from ..sources.source import SourceOptions
 from .secret_values import restored
@@ -70,6 +71,9 @@ class EditOptions(Options):
         default=None, ge=1, description="most samples of each scene, with derived ones (default: all)"
     )
     compose: bool = Field(default=False, description="older name for per_scene: 2, invert: false")
+    orbit: OrbitOptions | None = Field(
+        default=None, description="camera edits only, between the views of a grid around one object or scene"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -77,6 +81,9 @@ class EditOptions(Options):
         if not isinstance(given, Mapping):
             return given
         values = dict(cast("Mapping[str, Any]", given))
+        if values.get("orbit") is not None:
+            values.setdefault("camera", 1.0)
+            return values
         if not set(EDIT_KINDS) & set(values):
             values = {**dict.fromkeys(_ONE_OBJECT_KINDS, 1.0), **values}
         if values.get("per_scene", 1) != 1:
@@ -87,6 +94,8 @@ class EditOptions(Options):
 
     @model_validator(mode="after")
     def _check_scenes(self) -> "EditOptions":
+        if self.orbit is not None:
+            return self._check_orbit(self.orbit)
         if self.compose and self.per_scene != 2:
             raise ValueError(
                 f"compose is another name for per_scene: 2: remove one of them (per_scene is {self.per_scene})"
@@ -100,9 +109,41 @@ class EditOptions(Options):
             )
         return self
 
+    def _check_orbit(self, orbit: OrbitOptions) -> "EditOptions":
+        others = [kind for kind in self.weights if kind != "camera"]
+        others += [name for name in ("per_scene", "compose", "invert") if name in self.model_fields_set]
+        if others:
+            listed = ", ".join(others)
+            raise ValueError(f"orbit makes camera edits only, all between the views of its grid: remove {listed}")
+        if not self.camera:
+            raise ValueError("orbit makes camera edits: remove camera: 0")
+        if self.pairs_per_scene is not None and self.pairs_per_scene < orbit.count - 1:
+            raise ValueError(
+                f"pairs_per_scene must be at least {orbit.count - 1}, for the edits from the first of the "
+                f"{orbit.count} views of the grid to each of the others (got {self.pairs_per_scene})"
+            )
+        return self
+
     @model_serializer
-    def _given(self) -> dict[str, int | float | bool]:
-        return {kind: getattr(self, kind) for kind in EDIT_KINDS if kind in self.model_fields_set} | self.derived
+    def _given(self) -> dict[str, Any]:
+        kinds = {kind: getattr(self, kind) for kind in EDIT_KINDS if kind in self.model_fields_set}
+        if self.orbit is None:
+            return kinds | self.derived
+        return self.derived | {"orbit": self.orbit.model_dump(mode="json")}
+
+    @property
+    def rendered_per_scene(self) -> int:
+        """Number of rendered (or read) samples of each scene: `per_scene`, or the views of a grid without the first."""
+        return self.per_scene if self.orbit is None else self.orbit.count - 1
+
+    @property
+    def orbit_pairs(self) -> int:
+        """Samples of each grid: `pairs_per_scene`, by default two for each view; at most all ordered pairs of views.
+
+        0 without `orbit`.
+        """
+        views = 0 if self.orbit is None else self.orbit.count
+        return min(self.pairs_per_scene or 2 * views, views * (views - 1))
 
     @property
     def derived(self) -> dict[str, int | bool]:
@@ -261,7 +302,9 @@ class Config(Options):
     def _check_keys_together(self) -> "Config":
         if not self.edits.weights:
             raise ValueError("edits: at least one kind needs a weight above 0")
-        if self.edits.per_scene > 1:
+        if self.edits.orbit is not None:
+            self._check_grid(self.edits.orbit)
+        elif self.edits.per_scene > 1:
             self._check_scenes()
         if self.samples == "all" and not get_source(self.source.kind).released:
             released = " or ".join(source.kind for source in all_sources() if source.released)
@@ -269,6 +312,21 @@ class Config(Options):
                 f"samples: 'all' needs source.kind {released}; {self.source.kind} has an unlimited number of scenes"
             )
         return self
+
+    def _check_grid(self, orbit: OrbitOptions) -> None:
+        if get_source(self.source.kind).released:
+            raise ValueError(f"edits.orbit: {self.source.kind} has one edit per scene: remove edits.orbit")
+        if set(self.scene.kinds) != {"open"}:
+            raise ValueError(
+                "edits.orbit: the camera goes all around, so walls would be in its way: remove scene.kinds"
+            )
+        each = self.edits.rendered_per_scene
+        for key, count in (("samples", self.samples), ("unit_size", self.unit_size)):
+            if isinstance(count, int) and count % each:
+                raise ValueError(
+                    f"{key} must be a multiple of {each}, the {orbit.count} views of a grid without the first (got "
+                    f"{count}); {-(-count // each) * each} is the next one"
+                )
 
     def _check_scenes(self) -> None:
         edits, kind = self.edits, self.source.kind

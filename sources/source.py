@@ -23,6 +23,7 @@ from ..shards.options import License, Options
 from ..shards.schema import EditKind, Split
 from .assets.asset import Asset
 from .assets.orientations import Orientation
+from .scenes.grid import OrbitOptions
 from .scenes.spec import RenderOptions, SceneOptions
 
 NOT_IN_CARD: Final[dict[str, Any]] = {"card": False}
@@ -99,6 +100,8 @@ class Request(Generic[Keys]):
     """Path or URL of the table of HDRIs, texture sets and room models, if the plan has one."""
     say: Callable[[str], None] = lambda _: None
     """Reports one line to the user."""
+    orbit: OrbitOptions | None = None
+    """The grid of views whose pairs are planned in place of other edits; None: there is none."""
 
 
 class Survey(Protocol):
@@ -274,6 +277,7 @@ class SceneSource(Source[Keys]):
             "assets_sha256": request.assets_sha256,
             "place": self.place(request.options, request.render),
             "scene": request.scene,
+            "orbit": request.orbit,
             "materials": request.materials,
             "render": request.render,
             "gpus": request.gpus,

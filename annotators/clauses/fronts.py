@@ -1,11 +1,14 @@
 """Which way objects face: known fronts, and which side of an object faces the camera."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ...shards.geometry import matrix4, wrap_degrees
 from ...shards.interop.wording import view_name
 from ...shards.schema import UNKNOWN_FRONT, PairFacts, SceneObject
-from ..claims import CANONICAL_VIEWS
+from ..claims import CANONICAL_VIEWS, CanonicalView
+from .clause import Clause, truth_clause
 
 
 def side_of_view(view: str) -> str:
@@ -16,6 +19,25 @@ def side_of_view(view: str) -> str:
 def bearing(facts: PairFacts, one: SceneObject, front_deg: float) -> float:
     """Degrees from an object's front to the target's camera, counterclockwise seen from above, in (-180, 180]."""
     return wrap_degrees(_to_camera(facts, one) - front_deg)
+
+
+def side_clause(claimed: CanonicalView, facts: PairFacts, thing: SceneObject, fronts: Mapping[int, float]) -> Clause:
+    """Judge which side of an object faces the camera in the target.
+
+    If the facts name no view but the front is known, it agrees if it is off by at most 22.5 degrees and is contradicted
+    beyond 45.
+
+    Args:
+        fronts: `known_fronts`.
+    """
+    if facts.edit.view:
+        true = side_of_view(facts.edit.view)
+        return truth_clause("view", claimed == true, claimed != true, f"says {claimed}, is {true}")
+    front = fronts.get(thing.id)
+    if front is None or not facts.camera.target.known or not thing.known or claimed == "none":
+        return Clause("view", "unchecked", f"says {claimed}, the object's front is not known")
+    off = abs(wrap_degrees(45.0 * CANONICAL_VIEWS.index(claimed) - bearing(facts, thing, front)))
+    return truth_clause("view", off <= 22.5, off > 45, f"says {claimed}, is off by {off:.0f} deg")
 
 
 def known_fronts(facts: PairFacts) -> dict[int, float]:

@@ -6,18 +6,25 @@ positive, and pitch has half the tolerance. The distance is judged like a change
 
 from collections.abc import Iterator, Mapping
 from math import log
+from typing import Final
 
-from ...shards.geometry import box_iou, wrap_degrees
+from ...shards.geometry import box_iou, matrix4, wrap_degrees
 from ...shards.interop.wording import bench_wording
 from ...shards.schema import PairFacts
+from ...shards.views import orbit_views
 from ..case import Case
 from ..claims import Claims
 from ..clauses.amounts import STILL_DEG, STILL_LOG, ratio_clause, turn_clauses
 from ..clauses.clause import Clause, Tolerances, truth_clause
+from ..clauses.fronts import side_of_view
 from ..measure import Images
 from ..phrases import number, sentence
+from ..shots import sentence_of
 from ..wording import Wordings
 from .kind import Fault, Kind, Limits
+
+_LEVEL: Final = 0.02
+"""Sine of the angle, about one degree, up to which a camera looks level."""
 
 
 class Camera(Kind):
@@ -31,12 +38,16 @@ class Camera(Kind):
         """Yaw, pitch and distance.
 
         The text has the wording of SpatialEdit's benchmark. That wording says `zoom: in` without an amount, so it is
-        the last variant if the camera zooms.
+        the last variant if the camera zooms. A view of one object that has words of multi-angle LoRAs is the very last.
         """
         edit = case.facts.edit
         bench = [bench_wording(edit, "")] if edit.known else []
         first, last = (bench, []) if edit.zoom == 1 else ([], bench)
-        parts = [part for part in (_yaw(edit.yaw_deg), _pitch(edit.pitch_deg), _zoom(edit.zoom)) if part]
+        if shot := sentence_of(case):
+            last = [*last, shot]
+        parts = [
+            part for part in (_yaw(edit.yaw_deg), _pitch(edit.pitch_deg, _looks(case.facts)), _zoom(edit.zoom)) if part
+        ]
         if not edit.known or not parts:
             return Wordings([], first=first, last=last)
         plain = [", then ".join(choice) for choice in zip(*parts, strict=True)]
@@ -58,6 +69,8 @@ class Camera(Kind):
         if edit.pitch_deg:
             verb = "rises" if edit.pitch_deg > 0 else "sinks"
             yield f"the camera {verb} by {number(abs(edit.pitch_deg), 1)} degrees and keeps looking at the scene"
+        if edit.view:
+            yield f"side of the object that faces the camera after the edit: {side_of_view(edit.view)}"
         if edit.zoom == 1:
             yield "the distance of the camera is unchanged"
             return
@@ -90,7 +103,12 @@ class Camera(Kind):
             yield ratio_clause("zoom_factor", claims.zoom_factor, edit.zoom, tolerances.factor, detail)
 
     def unseen(self, facts: PairFacts, images: Images, limits: Limits) -> Iterator[Fault]:
-        """`camera_too_still`: every object is almost where it was in the image."""
+        """`camera_too_still`: every object is almost where it was in the image.
+
+        A camera that goes around one object keeps it in the middle: there, the steps of the grid say that it moves.
+        """
+        if orbit_views(facts.edit, facts.objects, facts.camera):
+            return
         least = min(box_iou(one.source_box, one.target_box) for one in facts.objects)
         if least > limits.max_still:
             yield "camera_too_still", least
@@ -108,15 +126,23 @@ def _yaw(degrees: float) -> list[str]:
     ]
 
 
-def _pitch(degrees: float) -> list[str]:
+def _looks(facts: PairFacts) -> str:
+    """Where both cameras look: `up`, `down`; empty where they differ, or where one of them looks level."""
+    heights = [matrix4(view.world_from_camera)[2, 2] for view in (facts.camera.source, facts.camera.target)]
+    return "down" if max(heights) < -_LEVEL else "up" if min(heights) > _LEVEL else ""
+
+
+def _pitch(degrees: float, looks: str) -> list[str]:
     if not degrees:
         return []
     angle = number(abs(degrees), 1)
-    verb, steep, direction = ("raise", "more steeply", "up") if degrees > 0 else ("lower", "less steeply", "down")
+    verb, direction = ("raise", "up") if degrees > 0 else ("lower", "down")
+    steep = "more steeply" if (degrees > 0) == (looks == "down") else "less steeply"
+    so = f" so that it looks {looks} {steep}" if looks else ""
     return [
         f"{verb} the camera by {angle} degrees",
         f"{verb} the viewpoint {angle} degrees along its orbit",
-        f"move the camera {direction} by {angle} degrees so that it looks down {steep}",
+        f"move the camera {direction} by {angle} degrees{so}",
         f"{verb} the camera's elevation by {angle} degrees",
     ]
 

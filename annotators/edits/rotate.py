@@ -1,8 +1,7 @@
 """Rotate: one object is turned in place about the vertical axis.
 
-Formulas: `annotators.clauses.amounts.turn_clauses` judges sense and angle. A claimed view is compared with the side
-that faces the camera. If the facts name no view but the front is known, the view agrees if it is off by at most 22.5
-degrees and is contradicted beyond 45.
+Formulas: `annotators.clauses.amounts.turn_clauses` judges sense and angle, `annotators.clauses.fronts.side_clause` a
+claimed view.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,10 +10,10 @@ from ...shards.geometry import wrap_degrees
 from ...shards.interop.wording import bench_wording
 from ...shards.schema import Edit, PairFacts, SceneObject
 from ..case import Case
-from ..claims import CANONICAL_VIEWS, Claims
+from ..claims import Claims
 from ..clauses.amounts import turn_clauses
-from ..clauses.clause import Clause, Tolerances, truth_clause
-from ..clauses.fronts import bearing, side_of_view
+from ..clauses.clause import Clause, Tolerances
+from ..clauses.fronts import side_clause, side_of_view
 from ..clauses.places import place_clauses
 from ..clauses.supports import support_clauses
 from ..measure import Images, outline_change, pose_error
@@ -90,7 +89,7 @@ class Rotate(Kind):
     ) -> Iterator[Clause]:
         yield from _turn(claims, case, tolerances)
         if claims.view != "none":
-            yield _view_clause(claims, case, fronts)
+            yield side_clause(claims.view, case.facts, case.edited, fronts)
         yield from place_clauses(claims, case, fronts, "source")
         yield from support_clauses(claims, case, "source")
 
@@ -118,16 +117,3 @@ def _turn(claims: Claims, case: Case, tolerances: Tolerances) -> list[Clause]:
     true = wrap_degrees(case.facts.edit.rotation_deg)
     names = ("counterclockwise", "clockwise")
     return turn_clauses("turn", "degrees", sense, claims.degrees, true, names, tolerances.angle)
-
-
-def _view_clause(claims: Claims, case: Case, fronts: Mapping[int, float]) -> Clause:
-    """Judge which side of the object faces the camera in the target."""
-    claimed = claims.view
-    if case.facts.edit.view:
-        true = side_of_view(case.facts.edit.view)
-        return truth_clause("view", claimed == true, claimed != true, f"says {claimed}, is {true}")
-    front = fronts.get(case.edited.id)
-    if front is None or not case.facts.camera.target.known or not case.edited.known or claimed == "none":
-        return Clause("view", "unchecked", f"says {claimed}, the object's front is not known")
-    off = abs(wrap_degrees(45.0 * CANONICAL_VIEWS.index(claimed) - bearing(case.facts, case.edited, front)))
-    return truth_clause("view", off <= 22.5, off > 45, f"says {claimed}, is off by {off:.0f} deg")

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from ...shards.schema import EditKind
 from ..claims import Claims
 from ..edits.registry import kind_of
+from ..shots import Shot
 from .lexicon import ARTICLE, NOT_OBJECTS
 from .places import resolve
 from .reading import PARTNER, Reading
@@ -47,6 +48,8 @@ class Parsed:
     """Whether it asks for a move into the red box drawn on the source. Moves and changes of size share this wording."""
     amount: Literal["", "little", "much"] = ""
     """An amount without a number: `slightly`, `a bit`; `far`, `a lot`."""
+    shot: Shot | None = None
+    """The view of an object that a camera edit leads to, in the words of multi-angle LoRAs."""
 
 
 def claims_of(fields: dict[str, Any], rest: Sequence[str]) -> Parsed:

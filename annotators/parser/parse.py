@@ -13,6 +13,7 @@ from typing import Final
 
 from ..claims import Claims
 from ..edits.registry import kind_of
+from ..shots import parse_shot
 from . import camera
 from .chunks import chunks, trim_noun_phrase
 from .conclude import Parsed, claims_of, conclude
@@ -75,6 +76,8 @@ def parse(text: str, names: Sequence[str] = ()) -> Parsed:
     names = [name for name in names if len(name) <= MAX_CHARACTERS]
     if (fields := camera.parse_bench(text)) is not None:
         return claims_of(fields, ())
+    if (shot := parse_shot(text)) is not None:
+        return Parsed(camera.NO_CLAIMS, shot=shot)
     known = {normalize(name) for name in names}
     named = _MEANT.sub(lambda found: f"{found[0]}_" if found[1].lower() in known else found[0], text)
     if named == text or "camera_" not in named.lower():

@@ -16,6 +16,7 @@ from ..clauses.fronts import known_fronts
 from ..edits.registry import kind_of
 from ..parser.conclude import Parsed
 from ..parser.parse import parse
+from ..shots import shot_clauses
 from .colors import color_clause
 
 
@@ -75,6 +76,8 @@ def check_parsed(parsed: Parsed, case: Case, tolerances: Tolerances = DEFAULT) -
     if claims and parsed.amount and claims.edit == edit.kind and edit.known:
         amount = kind_of(edit.kind).amount(case)
         clauses = clauses if amount is None else (*clauses, amount_clause(parsed.amount, amount))
+    if parsed.shot and edit.kind == "camera":
+        clauses = (*clauses, *shot_clauses(parsed.shot, case, known_fronts(case.facts)))
     if parsed.rest or not claims:
         rest = ", ".join(parsed.rest) or "no known edit"
         clauses = (*clauses, Clause("text", "unchecked", f"not understood: {rest}"))

@@ -8,6 +8,10 @@ from ..terminal import say, terminal
 _LEFT_OUT = {
     "no_box": "the object is outside the target image, so there is no red box to draw",
     "too_many_objects": "the scene has more objects than the layout's masks have colors",
+    "camera_unknown": "the camera's way is not known",
+    "no_named_side": "no side of the object is named: its front is not known, or the view is between two named ones",
+    "no_word_for_view": "the vocabulary has no word for the elevation or the distance",
+    "no_phrase": "no phrase of the vocabulary says exactly this edit",
 }
 
 

@@ -181,7 +181,12 @@ def fit_recipe(recipe: Recipe, stages: Sequence[Stage], options: EditOptions) ->
     # The schema version of a set depends on the kinds that it may have (`shards.schema.schema_version`).
     edit_kinds = tuple(kind for kind in recipe.edits if kind in edits or kind not in TWO_OBJECT_KINDS)
     by_layer = {stage.layer: stage for stage in stages}
-    recipe = replace(recipe, edits=edit_kinds, supports=by_layer["pair"].supports, families=options.per_scene > 2)
+    recipe = replace(
+        recipe,
+        edits=edit_kinds,
+        supports=by_layer["pair"].supports,
+        families=options.orbit is not None or options.per_scene > 2,
+    )
     own = tuple(_own_layer(stage) for stage in stages if stage.layer not in LAYERS)
     if recipe.name == "full":
         members = tuple(name for name in recipe.members if layer_of(name) in by_layer)

@@ -28,6 +28,7 @@ def request_of(config: Config, store: LayerStore, say: Callable[[str], None] = l
         seed=config.seed,
         edits=config.edits.weights,
         invert=config.edits.invert,
+        orbit=config.edits.orbit,
         scene=config.scene,
         render=config.render,
         gpus=gpus_of(config.render),

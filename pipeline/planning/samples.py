@@ -29,6 +29,7 @@ from ..store.fingerprints import layer_dirs
 from ..store.layers import LayerStore
 from ..store.plan import Plan, PlanDamaged, check_rows, damaged_plan, find_plan, write_plan
 from .materials import settle_materials, table_digest
+from .orbit_rows import plan_orbits
 from .request import ASSETS, MATERIALS, request_of, resolved_request
 from .scene_rows import plan_scenes
 from .supports import FILE as SUPPORTS
@@ -74,10 +75,13 @@ def plan_config(config: Config) -> dict[str, Any]:
     }
 
 
-def _derived(config: Config) -> dict[str, int | bool]:
+def _derived(config: Config) -> dict[str, Any]:
     """Which derived samples are planned. Keys that are off are left out, as in plans of earlier versions."""
     edits = config.edits
-    found: dict[str, int | bool] = {name: True for name in ("invert", "compose") if edits.derived.get(name)}
+    if edits.orbit is not None:
+        each = {"per_scene": edits.rendered_per_scene, "pairs_per_scene": edits.orbit_pairs}
+        return {**each, "orbit": edits.orbit.model_dump(mode="json")}
+    found: dict[str, Any] = {name: True for name in ("invert", "compose") if edits.derived.get(name)}
     if edits.per_scene > 2 or edits.pairs_per_scene is not None:
         found |= {
             "per_scene": edits.per_scene,
@@ -101,16 +105,19 @@ def _plan_scenes(
     samples = config.samples if isinstance(config.samples, int) else 0
     splits = {str(split): fraction for split, fraction in config.shard.splits.fractions().items()}
     prefix = f"{source.kind}-{config.seed}"
-    rows = plan_scenes(
-        samples,
-        config.seed,
-        {str(kind): weight for kind, weight in config.edits.weights.items()},
-        splits,
-        prefix,
-        invert=config.edits.invert,
-        per_scene=config.edits.per_scene,
-        pairs_per_scene=config.edits.pairs_per_scene,
-    )
+    if config.edits.orbit is not None:
+        rows = plan_orbits(samples, config.seed, config.edits.orbit, config.edits.orbit_pairs, splits, prefix)
+    else:
+        rows = plan_scenes(
+            samples,
+            config.seed,
+            {str(kind): weight for kind, weight in config.edits.weights.items()},
+            splits,
+            prefix,
+            invert=config.edits.invert,
+            per_scene=config.edits.per_scene,
+            pairs_per_scene=config.edits.pairs_per_scene,
+        )
     content = plan_config(config) | {"assets": digest}
     planned = held.config if held else {}
     if _resolved_partial(config, held) == "on":

@@ -59,23 +59,18 @@ def plan_scenes(
     """
     if per_scene > 2 and samples % per_scene:
         raise BadInput(f"samples must be a multiple of {per_scene}, the edits of each scene (got {samples})")
-    width = max(8, len(str(samples - 1)))
-    bits = np.random.Philox(np.random.SeedSequence([seed, _SEEDS]))
+    width = key_width(samples)
     _shares(edits, sorted(edits), "edits")
     weights: dict[EditKind, float] = {cast("EditKind", kind): weight for kind, weight in edits.items() if weight > 0}
     each = 2 if invert else 1
     composed = rows_of_scene(weights, per_scene, invert, pairs_per_scene) // each - per_scene
     groups = _Groups(weights, per_scene)
-    cuts = _cuts(splits)
     scenes = -(-samples // per_scene)
-    for first in range(0, scenes, _BATCH):
-        index = np.arange(first, min(first + _BATCH, scenes), dtype=np.uint64)
-        seeds = pa.array(bits.random_raw(len(index)) >> np.uint64(1)).cast(pa.string())
+    for index, numbers, split in draw_scenes(scenes, seed, splits):
+        seeds = pa.array(numbers).cast(pa.string())
         drawn = groups.draw(len(index))
-        side = np.searchsorted(cuts, (index * _GOLDEN) >> np.uint64(11), side="right")
-        split = pa.array(SPLITS).take(pa.array(side))
         keys = [_keys(prefix, index * np.uint64(per_scene) + np.uint64(turn), width) for turn in range(per_scene)]
-        rest = samples % per_scene if first + len(index) == scenes else 0
+        rest = samples % per_scene if int(index[-1]) + 1 == scenes else 0
         for part in _parts(len(index) - bool(rest), _BATCH // (1 if each * per_scene == 1 else 8 * per_scene)):
             scene = _Scenes([key[part] for key in keys], seeds[part], [kind[part] for kind in drawn], invert)
             yield _batch(split[part], scene.rows(groups, composed, int(index[part][0]) if len(index[part]) else 0))
@@ -83,6 +78,24 @@ def plan_scenes(
             last = slice(len(index) - 1, None)
             single = _Scenes([keys[0][last]], seeds[last], [drawn[0][last]], invert)
             yield _batch(split[last], single.rows(groups, 0, 0))
+
+
+def draw_scenes(
+    scenes: int, seed: int, splits: Mapping[str, float]
+) -> Iterator[tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], Any]]:
+    """Numbers, seeds and splits (an Arrow array) of the scenes of a plan, in batches, as `plan_scenes` describes."""
+    bits = np.random.Philox(np.random.SeedSequence([seed, _SEEDS]))
+    cuts = _cuts(splits)
+    for first in range(0, scenes, _BATCH):
+        index = np.arange(first, min(first + _BATCH, scenes), dtype=np.uint64)
+        seeds = bits.random_raw(len(index)) >> np.uint64(1)
+        side = np.searchsorted(cuts, (index * _GOLDEN) >> np.uint64(11), side="right")
+        yield index, seeds, pa.array(SPLITS).take(pa.array(side))
+
+
+def key_width(samples: int) -> int:
+    """Digits in the keys of a plan of so many rendered samples."""
+    return max(8, len(str(samples - 1)))
 
 
 class _Groups:

@@ -2,7 +2,8 @@
 
 The family of a sample is the sample and its inverse (`edits.invert`). With `edits.per_scene` it is the N samples of one
 scene, from its source to N targets, samples composed of two of them, which lead from one target to another, and the
-inverses of all of these. The `spec` of a derived sample has `derived` (how), `origin` (keys of the samples it is
+inverses of all of these. With `edits.orbit` it is the samples of one grid: from its first view to each of the others,
+and samples derived from these. The `spec` of a derived sample has `derived` (how), `origin` (keys of the samples it is
 derived from) and `family` (key of the family's first sample). The specs of samples that share a scene have `edits` (the
 kinds of all) and `turn` (their number, from 0). A unit holds only whole families, those of `unit_size` rendered
 samples.
@@ -59,11 +60,13 @@ def with_inverse(row: PlanRow) -> Iterator[PlanRow]:
 
 def planned_rows(rendered: int, edits: EditOptions) -> int:
     """Number of samples in a plan with `rendered` samples that are rendered (or read)."""
-    scenes, rest = divmod(rendered, edits.per_scene)
+    scenes, rest = divmod(rendered, edits.rendered_per_scene)
     return scenes * _rows_of_scene(edits) + rest * (2 if edits.invert else 1)
 
 
 def _rows_of_scene(edits: EditOptions) -> int:
+    if edits.orbit is not None:
+        return edits.orbit_pairs
     return rows_of_scene(edits.weights, edits.per_scene, edits.invert, edits.pairs_per_scene)
 
 
@@ -84,6 +87,8 @@ def derived_share(config: Config) -> float:
 
 def planned_kinds(edits: EditOptions) -> list[EditKind]:
     """The kinds of edit of a plan's samples, including derived samples."""
+    if edits.orbit is not None:
+        return ["camera"]
     kinds = set(edits.weights)
     for group in scene_patterns(edits.weights, edits.per_scene):
         for pattern in group:

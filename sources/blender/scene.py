@@ -22,7 +22,7 @@ from .interior import build_environment
 from .materials import Graph, surface_material
 from .passes import read_passes
 from .room import build_room, room_world, use_fast_light
-from .shell import FLOOR_OFFSET_M, Part
+from .shell import FLOOR_OFFSET_M, Part, prism_part
 from .table_top import cover_top
 from .visibility import Shell
 
@@ -128,6 +128,8 @@ class Scene:
             self._floor(spec["floor"])
             for number, wall in enumerate(spec["walls"]):
                 self._wall(number, wall)
+            if "pedestal" in spec:
+                self.surroundings = shell_of(self._pedestal(spec["pedestal"]))
         self.assets = {str(item["id"]): load_asset(item, files[str(item["id"])]) for item in spec["objects"]}
         self.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
         self.scene.collection.objects.link(self.camera)
@@ -220,6 +222,18 @@ class Scene:
         corners = [foot + along * step + rise for step in steps for rise in (Vector(), up)]
         faces = [(2 * i, 2 * i + 2, 2 * i + 3, 2 * i + 1) for i in range(len(steps) - 1)]
         self._sheet(f"wall{number}", corners, faces, wall["surface"])
+
+    def _pedestal(self, pedestal: dict) -> list[Part]:
+        """A board on a column. As the floor, its top is a little lower than what stands on it."""
+        top = pedestal["height"] - FLOOR_OFFSET_M
+        below = top - pedestal["thickness"]
+        parts = [
+            prism_part("board", pedestal["board"], below, top),
+            prism_part("column", pedestal["column"], -FLOOR_OFFSET_M, below),
+        ]
+        for part in parts:
+            self._sheet(part.name, part.vertices.tolist(), part.faces, pedestal["surface"])
+        return parts
 
     def _sheet(self, name: str, corners: list, faces: list, surface: dict) -> None:
         mesh = bpy.data.meshes.new(name)

@@ -46,6 +46,15 @@ class Part(NamedTuple):
         return np.array([(face[0], face[i], face[i + 1]) for face in self.faces for i in range(1, len(face) - 1)])
 
 
+def prism_part(name: str, outline: Sequence[Sequence[float]], low: float, high: float) -> Part:
+    """A vertical prism: of a convex outline (x, y), counter-clockwise from above, between two heights, meters."""
+    count = len(outline)
+    vertices = np.array([(x, y, z) for z in (low, high) for x, y in outline])
+    sides = [(i, (i + 1) % count, count + (i + 1) % count, count + i) for i in range(count)]
+    ends = [tuple(reversed(range(count))), tuple(range(count, 2 * count))]
+    return Part(name, "inside", "", vertices, [*sides, *ends])
+
+
 class Side:
     """One wall: maps (along, z, out), meters, to the world; `out` grows away from the room."""
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from ...shards.geometry import wrap_degrees
-from ..scenes.camera import eye
-from ..scenes.footprints import wall_clearance
+from ..scenes.camera import eye, pixel_of
+from ..scenes.footprints import middle, wall_clearance
 from ..scenes.furnished import eye_fault
 from ..scenes.layout import Scene, too_near
 from ..scenes.needs import SceneNeeds
+from ..scenes.rotations import canonical_view
 from ..scenes.spec import EditSpec, SceneSpec, State
 from ..scenes.standing import carrying
 from .checks import Seen, visible_share
@@ -24,6 +25,8 @@ _YAWS = (45.0, -45.0, 90.0, -90.0, 135.0, -135.0, 180.0)
 _YAW_SHARES = (0.25, 0.25, 0.15, 0.15, 0.07, 0.07, 0.06)
 _PITCHES = (15.0, -15.0, 30.0, -30.0)
 _ELEVATION = (5.0, 75.0)
+_AIM = 0.01
+"""Pixels by which a camera that goes around an object may look past the middle of its box: poses are rounded."""
 _LEAST_ZOOM = 1.15
 """Least ratio of two distances at which an instruction says that one camera is closer."""
 
@@ -60,6 +63,9 @@ class Camera(EditRules):
         area = spec.width * spec.height
         # The frame may cut off any part of a table with things on it, and the table may fill it.
         carriers = carrying(spec.source.placements)
+        around = looks_at_only(spec, spec.source) and looks_at_only(spec, spec.target)
+        # In the middle of the frame, and alone, a smaller object is clear.
+        smallest = limits.least_share_furnished if around else limits.least_share
         for state in (source, target):
             seen = {id: item for id, item in state.items() if id not in carriers}
             framed = [item for item in seen.values() if item.in_frame >= limits.in_frame]
@@ -67,9 +73,10 @@ class Camera(EditRules):
                 return "out_of_frame"
             if sum(item.visible >= limits.min_visible for item in framed) < limits.framed * len(seen):
                 return "hidden"
-            if max(item.own_px for item in state.values()) < limits.least_share * area:
+            if max(item.own_px for item in state.values()) < smallest * area:
                 return "too_small"
-            if max(item.own_px for item in seen.values()) > limits.most_share * area:
+            # The frame holds all of an object that the camera goes around, however much of the frame it fills.
+            if not around and max(item.own_px for item in seen.values()) > limits.most_share * area:
                 return "too_large"
             # An object that leaves the frame must leave it completely.
             if any(limits.gone < visible_share(item) < limits.shown for item in seen.values()):
@@ -84,11 +91,13 @@ class Camera(EditRules):
         edit = spec.edit
         # Subtracted from zero, because the negative of zero prints as -0.
         yaw, pitch = wrap_degrees(0.0 - edit.yaw_deg), 0.0 - edit.pitch_deg
-        return EditSpec("camera", 0, yaw_deg=yaw, pitch_deg=pitch, zoom=1.0 / edit.zoom)
+        view = view_around(spec, spec.source)
+        return EditSpec("camera", 0, view=view, yaw_deg=yaw, pitch_deg=pitch, zoom=1.0 / edit.zoom)
 
     def between(self, spec: SceneSpec, first: EditSpec, second: EditSpec) -> EditSpec:
         return replace(
             spec.edit,
+            view=view_around(spec, spec.target),
             yaw_deg=wrap_degrees(second.yaw_deg - first.yaw_deg),
             pitch_deg=second.pitch_deg - first.pitch_deg,
             zoom=second.zoom / first.zoom,
@@ -98,6 +107,24 @@ class Camera(EditRules):
         edit = spec.edit
         little = edit.zoom != 1 and max(edit.zoom, 1 / edit.zoom) < _LEAST_ZOOM
         return little or not (edit.yaw_deg or edit.pitch_deg or edit.zoom != 1)
+
+
+def looks_at_only(spec: SceneSpec, state: State) -> bool:
+    """Whether the camera of a state looks at the middle of the box of the only object of a scene."""
+    if len(spec.objects) != 1:
+        return False
+    placed = spec.objects[0]
+    point = pixel_of(middle(placed.asset, state.placements[placed.id]), state.camera)
+    return float(np.abs(point - (spec.width / 2, spec.height / 2)).max()) <= _AIM
+
+
+def view_around(spec: SceneSpec, state: State) -> str:
+    """The canonical view that the camera of a state has of the only object of a scene, at which it looks; empty if
+    there are more objects, it looks elsewhere, or the view is none of them."""
+    if not looks_at_only(spec, state):
+        return ""
+    placed = spec.objects[0]
+    return canonical_view(placed.asset, state.placements[placed.id], state.camera)
 
 
 RULES = Camera(

@@ -60,4 +60,5 @@ def specify(scene: Scene, draft: Draft) -> SceneSpec:
         garden=scene.garden,
         kind=scene.kind,
         environment=scene.environment,
+        pedestal=scene.pedestal,
     )

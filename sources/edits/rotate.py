@@ -9,7 +9,7 @@ from ...shards.geometry import matrix3, matrix4, project, wrap_degrees
 from ..scenes.footprints import prism, remade
 from ..scenes.layout import Scene
 from ..scenes.needs import SceneNeeds
-from ..scenes.rotations import VIEWS, bearing_of_camera, free_turns, shows, turn_to
+from ..scenes.rotations import VIEWS, canonical_view, free_turns, shows, turn_to
 from ..scenes.spec import EditSpec, SceneSpec, State
 from .checks import FloorPlan, Seen
 from .draft import Draft, draft_of, resting
@@ -18,8 +18,6 @@ from .limits import Limits
 
 _VIEW_SHARE = 0.6
 """Share of rotations to a canonical view, if an object with a known front can be edited."""
-_VIEW_TOLERANCE = 1e-3
-"""Tolerance of a canonical view, degrees: poses are rounded to six decimals."""
 
 
 class Rotate(EditRules):
@@ -104,11 +102,7 @@ def _turned(scene: Scene, identity: int, angle: float, view: str) -> Draft:
 
 def _canonical_view(spec: SceneSpec, state: State) -> str:
     """The canonical view that the edited object shows in a state; empty if none."""
-    asset = spec.asset(spec.edit.object)
-    if asset.front_deg is None:
-        return ""
-    bearing = bearing_of_camera(asset, state.placements[spec.edit.object], state.camera)
-    return next((view for view, deg in VIEWS.items() if abs(wrap_degrees(bearing - deg)) < _VIEW_TOLERANCE), "")
+    return canonical_view(spec.asset(spec.edit.object), state.placements[spec.edit.object], state.camera)
 
 
 RULES = Rotate(

@@ -39,8 +39,10 @@ from ...shards.schema import (
 from ..blender.render import ObjectVisibility, RenderedView, Renderer
 from ..changed_region import Changed, all_changed, find_changed
 from ..derived import swapped_facts
+from ..scenes.camera import eye
 from ..scenes.footprints import pose_of
-from ..scenes.spec import CameraPose, SceneObjectSpec, SceneSpec, State
+from ..scenes.spec import CameraPose, Pedestal, SceneObjectSpec, SceneSpec, State
+from ..scenes.studio import hidden_by_board
 
 Mask = NDArray[np.bool_]
 Seen = tuple[dict[int, ObjectVisibility], dict[int, ObjectVisibility]]
@@ -248,22 +250,31 @@ def _consistency(
             mask = view.instances == identity
             least = 1 if identity in spec.edit.edited or not spec.moved else _TINY * mask.size
             if state.placements[identity].present and np.count_nonzero(mask) >= least:
-                predicted = silhouette(points[identity], identity, state, view.instances)
+                predicted = silhouette(points[identity], identity, state, view.instances, spec.pedestal)
                 scores.append((box_iou(box_of_mask(predicted), box_of_mask(mask)), mask_iou(predicted, mask)))
     if not scores:
         return {}
     return {"box_iou": round(min(box for box, _ in scores), 4), "mask_iou": round(min(iou for _, iou in scores), 4)}
 
 
-def silhouette(points: NDArray[np.float32], identity: int, state: State, instances: NDArray[np.integer]) -> Mask:
+def silhouette(
+    points: NDArray[np.float32],
+    identity: int,
+    state: State,
+    instances: NDArray[np.integer],
+    pedestal: Pedestal | None = None,
+) -> Mask:
     """Predicted mask (H, W) of an object: its projected surface points, closed, without pixels of other objects.
 
     Args:
         points: (N, 3) on the object's surface, object frame, meters.
         instances: (H, W) rendered object ids.
+        pedestal: what the object stands on: it hides the object's base from below.
     """
     height, width = instances.shape
     world = transform(pose_of(state.placements[identity]), points)
+    if pedestal is not None:
+        world = world[~hidden_by_board(pedestal, eye(state.camera), world)]
     pixels, depth = project(world, matrix3(state.camera.K), matrix4(state.camera.world_from_camera))
     pixels = pixels[depth > 0]
     inside = (pixels >= 0).all(axis=1) & (pixels < (width, height)).all(axis=1)

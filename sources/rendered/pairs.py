@@ -22,10 +22,12 @@ from ..edits.composition import composed
 from ..edits.groups import Proposal, propose_group, without
 from ..edits.judge import judge
 from ..edits.limits import Limits
+from ..edits.orbit import propose_orbit
 from ..edits.proposals import TEXTURES, Rejection, generator, propose, scene_number
 from ..materials.choice import textured
 from ..materials.table import Materials
 from ..registry import get_scene_source
+from ..scenes.grid import OrbitOptions
 from ..scenes.kinds import Furniture, needs_supports
 from ..scenes.naming import name_objects
 from ..scenes.physics import need_mujoco
@@ -86,6 +88,8 @@ class RenderPairs(Stage):
     """See `SceneSource.place`."""
     materials: str = field(default="", metadata={"fingerprint": False})
     """URL of the plan's table of materials; empty: it has none. Their content is part of the plan."""
+    orbit: OrbitOptions | None = field(default=None, metadata={"fingerprint": False})
+    """The grid of views of each scene, in place of other edits. It is part of the plan."""
     threads: int = field(default=0, metadata={"fingerprint": False})
     """Threads of Blender; 0: `cpus`, rounded up, so that workers on one machine do not compete for cores."""
     batch_size: int = field(default=1, metadata={"fingerprint": False})
@@ -170,8 +174,8 @@ class RenderPairs(Stage):
         attempt = crashes = 0
         best: _Judged | None = None
         while attempt < self.scene.max_proposals:
-            scene = scene_number(attempt)
-            last = scene_number(attempt + 1) != scene or attempt + 1 == self.scene.max_proposals
+            scene = self._scene_number(attempt)
+            last = self._scene_number(attempt + 1) != scene or attempt + 1 == self.scene.max_proposals
             try:
                 proposed = self.proposals(model, sample, seed, attempt, broken)
                 if isinstance(proposed, str):
@@ -201,7 +205,7 @@ class RenderPairs(Stage):
                 rejected[f"{BROKEN}{error}"[:300]] += 1
                 broken[error.uid] = str(error)
                 loaded = None
-                while scene_number(attempt) == scene:
+                while self._scene_number(attempt) == scene:
                     attempt += 1
             except SceneError as error:
                 reason = "blender_timeout" if isinstance(error, RenderTimeout) else "blender_crash"
@@ -218,12 +222,16 @@ class RenderPairs(Stage):
             reason, attempt, f"{tried}; {len(broken)} assets cannot be shown: {named}" if broken else tried, rejected
         )
 
+    def _scene_number(self, attempt: int) -> int:
+        """The number of the scene of an attempt: a grid leaves nothing to try twice in one scene."""
+        return attempt if self.orbit else scene_number(attempt)
+
     def proposals(
         self, model: PairRenderer, sample: Sample, seed: int, attempt: int, broken: Collection[str]
     ) -> "Proposed | str":
         """One proposal whose edited objects have names, or why there is none. Assets with the uids `broken` are not
         drawn."""
-        scene = scene_number(attempt)
+        scene = self._scene_number(attempt)
         drawn = model.table.candidates(sample.split, seed, scene)
         candidates = [asset for asset in drawn if asset.uid not in broken]
         furniture = None
@@ -233,7 +241,9 @@ class RenderPairs(Stage):
             interiors = model.materials.interiors
             furniture = Furniture(usable, model.table.supports_of, model.mesh_of, model.templates, interiors)
         settings = (self.scene, self.render.resolution, seed, attempt, furniture)
-        if kinds := sample.spec.get("edits"):
+        if self.orbit:
+            proposal = propose_orbit(candidates, self.orbit, self.scene, self.render.resolution, seed, attempt)
+        elif kinds := sample.spec.get("edits"):
             proposal = propose_group(candidates, kinds, *settings)
         else:
             spec = propose(candidates, sample.spec["edit"], *settings)

@@ -80,6 +80,14 @@ def cast_scene(
     )
 
 
+def cast_one(rng: np.random.Generator, assets: Sequence[Asset], needs: SceneNeeds) -> Asset | str:
+    """The only asset of a scene, drawn as the anchor of others is, or why there is none."""
+    if not assets:
+        return "no_assets"
+    weights = _anchor_weights(assets, needs)
+    return assets[_draw(rng, weights)] if weights.any() else "nothing_rotatable"
+
+
 def _anchor_weights(assets: Sequence[Asset], needs: SceneNeeds) -> F64:
     """The weight with which each asset is drawn as the anchor of a scene."""
     weights = np.array([0.25 if asset.size_m[2] < _FLAT * max(asset.size_m[:2]) else 1.0 for asset in assets])

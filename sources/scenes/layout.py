@@ -26,6 +26,7 @@ from .spec import (
     CameraPose,
     Light,
     LightOptions,
+    Pedestal,
     Placement,
     SceneKind,
     SceneObjectSpec,
@@ -92,11 +93,13 @@ class Scene:
     garden: Garden | None = None
     """The garden that the scene is in, with no `walls`; None for other scenes."""
     supports: Mapping[int, tuple[Support, ...]] = field(default_factory=dict[int, tuple[Support, ...]])
-    """Of each object, and of a room model (`standing.MODEL`), those that `Placement.standing` counts."""
+    """Of each object, and of a room model or a pedestal (`standing.MODEL`), those that `Placement.standing` counts."""
     environment: EnvironmentSpec | None = None
     """The room model that the scene is in, with no `walls`; None for other scenes."""
     interior: Interior | None = None
     """The free space of the room model."""
+    pedestal: Pedestal | None = None
+    """What the object of a studio stands on; None for other scenes."""
 
     @property
     def size(self) -> float:
@@ -157,7 +160,7 @@ def compose(
                 placements=placements,
                 floor=sample_surface(rng, "floor"),
                 walls=_walls(rng, objects, placements, needs, options.walls, orbit),
-                light=_light(rng, options.light),
+                light=sample_light(rng, options.light),
                 orbit=orbit,
                 camera=camera,
                 resolution=resolution,
@@ -357,7 +360,8 @@ def _walls(
     return tuple(walls)
 
 
-def _light(rng: np.random.Generator, options: LightOptions) -> Light:
+def sample_light(rng: np.random.Generator, options: LightOptions) -> Light:
+    """The light of an open scene."""
     return Light(
         hdri=options.hdris[int(rng.integers(len(options.hdris)))],
         rotation_deg=round(float(rng.uniform(0.0, 360.0)), 6),

@@ -35,6 +35,8 @@ MOST_COMMON = 0.9
 Outline = tuple[tuple[float, float], ...]
 _STEPS = 12
 """Each step multiplies the error by the ratio of the origin's shift to the camera's distance."""
+_VIEW_TOLERANCE = 1e-3
+"""Tolerance of a canonical view, degrees: poses are rounded to six decimals."""
 LEAST_TURN = 25.0
 """Least difference, degrees, between a rotation and any rotation that looks the same as none."""
 
@@ -85,6 +87,14 @@ def bearing_of_camera(asset: Asset, placement: Placement, camera: CameraPose) ->
     if asset.front_deg is None:
         raise ValueError(f"the front of asset {asset.uid} is not known")
     return wrap_degrees(_towards_camera(placement, camera) - placement.yaw_deg - asset.front_deg)
+
+
+def canonical_view(asset: Asset, placement: Placement, camera: CameraPose) -> str:
+    """The canonical view of an object that a camera sees; empty if none, or if the front is not known."""
+    if asset.front_deg is None:
+        return ""
+    bearing = bearing_of_camera(asset, placement, camera)
+    return next((view for view, deg in VIEWS.items() if abs(wrap_degrees(bearing - deg)) < _VIEW_TOLERANCE), "")
 
 
 def turn_to(view: str, asset: Asset, placement: Placement, camera: CameraPose) -> float:

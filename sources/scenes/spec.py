@@ -38,11 +38,24 @@ class Wall:
 
 
 @dataclass(frozen=True)
+class Pedestal:
+    """A board on a column, which raises the object of a studio above the floor. Outlines: convex, world meters."""
+
+    board: tuple[tuple[float, float], ...]
+    column: tuple[tuple[float, float], ...]
+    height: float
+    """Of the top of the board above the floor."""
+    thickness: float
+    """Of the board."""
+    surface: Surface
+
+
+@dataclass(frozen=True)
 class Standing:
     """What an object stands on, in or under, other than the floor."""
 
     object: int
-    """Id of the object whose support it is; 0 for a surface of the room model of the scene."""
+    """Id of the object whose support it is; 0 for a surface of the room model of the scene, or for a pedestal."""
     support: int
     """Index of the support among those of that object (`Scene.supports`)."""
     kind: SupportKind
@@ -144,6 +157,8 @@ class SceneSpec:
     garden: Garden | None = None
     kind: SceneKind = "open"
     environment: EnvironmentSpec | None = None
+    pedestal: Pedestal | None = None
+    """In an open scene: what its object stands on."""
 
     @property
     def moved(self) -> tuple[int, ...]:
@@ -160,11 +175,12 @@ class SceneSpec:
 
 def to_json(spec: SceneSpec) -> dict[str, Any]:
     """The specification as plain JSON values (object ids become strings), without `second_object`, `room`, `garden`,
-    `environment`, `standing`, `settled` and `top` where there is none, and without `kind` of an open scene."""
+    `environment`, `pedestal`, `standing`, `settled` and `top` where there is none, and without `kind` of an open scene.
+    """
     values = asdict(spec)
     if not spec.edit.second_object:
         del values["edit"]["second_object"]
-    for name in ("room", "garden", "environment"):
+    for name in ("room", "garden", "environment", "pedestal"):
         if values[name] is None:
             del values[name]
     if spec.kind == "open":

@@ -32,7 +32,7 @@ _BESIDE_LEGS: Final = 0.015
 _BOARD: Final = 0.05
 """Meters: shelves of one object that differ less in height are parts of one board."""
 MODEL: Final = 0
-"""In place of an object's id: the room model around a scene, whose surfaces carry objects."""
+"""In place of an object's id: the room model around a scene, or a pedestal, whose surfaces carry objects."""
 GROUND: Final = Placement(0.0, 0.0, 0.0, 0.0)
 """Its placement: its surfaces are in the world frame."""
 Supports = Mapping[int, tuple[Support, ...]]

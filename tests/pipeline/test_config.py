@@ -1,7 +1,7 @@
 """A wrong configuration is one error line with the key, the most similar valid key and the allowed values."""
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -136,9 +136,48 @@ def test_checks_of_released_pairs_keep_their_own_threshold():
 
 def test_every_kind_of_edit_has_a_weight():
     """If no kind is set, the samples keep the schema that other readers know."""
-    options = ("invert", "per_scene", "pairs_per_scene", "compose")
+    options = ("invert", "per_scene", "pairs_per_scene", "compose", "orbit")
     assert tuple(EditOptions.model_fields) == (*EDIT_KINDS, *options)
     assert schema_version(list(parse_config({}).edits.weights)) == 3
+
+
+GRID = {"azimuths": 3, "elevations": [0, 30], "distances": [1.0]}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"edits": {"orbit": GRID, "translate": 1}}, "camera edits only, all between the views of its grid: remove t"),
+        ({"edits": {"orbit": GRID, "per_scene": 6}}, "remove per_scene"),
+        ({"edits": {"orbit": GRID, "compose": True}}, "remove compose"),
+        ({"edits": {"orbit": GRID, "invert": False}}, "remove invert"),
+        ({"edits": {"orbit": GRID, "camera": 0}}, "remove camera: 0"),
+        ({"edits": {"orbit": GRID, "pairs_per_scene": 4}}, "at least 5, for the edits from the first of the 6 views"),
+        ({"edits": {"orbit": GRID}, "samples": 24}, "samples must be a multiple of 5, .* 25 is the next one"),
+        ({"edits": {"orbit": GRID}, "samples": 25}, "unit_size must be a multiple of 5, .* 65 is the next one"),
+        ({"edits": {"orbit": GRID}, "scene": {"kinds": {"room": 1}}}, "remove scene.kinds"),
+        ({"edits": {"orbit": GRID}, "source": {"kind": "object3dit"}}, "object3dit has one edit per scene"),
+        ({"edits": {"orbit": {**GRID, "elevation": [0]}}}, "'edits.orbit.elevation'.*'elevations'"),
+        ({"edits": {"orbit": {**GRID, "of": "scene", "elevations": [-30]}}}, "-30 is below the floor"),
+    ],
+)
+def test_bad_grids_are_explained(values: dict[str, Any], said: str):
+    with pytest.raises(BadInput, match=said):
+        parse_config(values)
+
+
+def test_a_grid_is_kept_in_the_serialized_form_and_its_absence_is_not():
+    values = {"samples": 5, "unit_size": 5, "edits": {"orbit": GRID, "pairs_per_scene": 30}}
+    config = parse_config(values)
+    assert config.edits.weights == {"camera": 1.0}
+    assert (config.edits.rendered_per_scene, config.edits.orbit_pairs) == (5, 30)
+    assert parse_config(config.model_dump(mode="json")) == config
+    assert config.model_dump(mode="json")["edits"] == {
+        "pairs_per_scene": 30,
+        "orbit": {"of": "object", "azimuths": 3, "elevations": [0.0, 30.0], "distances": [1.0]},
+    }
+    assert parse_config({"edits": {"orbit": None}}).model_dump() == parse_config({}).model_dump()
+    assert "orbit" not in parse_config({}).edits.model_dump()
 
 
 def test_every_recipe_can_be_configured():

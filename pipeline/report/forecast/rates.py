@@ -114,7 +114,7 @@ def measure(build: Build) -> Rates:
         samples=planned,
         unit_size=rendered_of(build.plan.unit_size, build.config),
         derived=derived_share(build.config),
-        per_scene=build.config.edits.per_scene,
+        per_scene=build.config.edits.rendered_per_scene,
         accepted=1 - len(rejected) / planned,
         startup_s=startup if startup < 0 else startup + max(map(_warm_up, records.values())),
         pack_start_s=pack_start,
@@ -172,7 +172,7 @@ def shared(rates: Rates, config: Config, wanted: Mapping[str, Any]) -> Rates:
 
     pair = rates.layers["pair"]
     before = images(pair.settings, rates.per_scene, rates.derived)
-    after = images({**pair.settings, **wanted}, config.edits.per_scene, derived_share(config))
+    after = images({**pair.settings, **wanted}, config.edits.rendered_per_scene, derived_share(config))
     return rates.model_copy(update={"layers": {**rates.layers, "pair": _scale(pair, after / before, 1.0)}})
 
 

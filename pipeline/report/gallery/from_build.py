@@ -102,7 +102,7 @@ class BuildSamples:
     def _shown(self, limit: int) -> Iterator[tuple[int, list[int]]]:
         """The samples to show: (unit, its rows)."""
         plan, edits = self._build.plan, self._build.config.edits
-        runs = spread(plan.samples, limit, planned_rows(edits.per_scene, edits))
+        runs = spread(plan.samples, limit, planned_rows(edits.rendered_per_scene, edits))
         return by_unit(runs, plan.unit_size)
 
     def bytes_of(self, limit: int) -> int:
