@@ -8,7 +8,7 @@ never returns. `torch.utils.data.DataLoader` forks its workers on Linux, often w
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -62,7 +62,7 @@ os.register_at_fork(
 
 
 @contextmanager
-def no_fork() -> Iterator[None]:
+def no_fork() -> Generator[None]:
     """The process does not fork inside this context; a fork that has begun is waited for."""
     gate = _gate
     gate.enter()
