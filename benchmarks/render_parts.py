@@ -172,11 +172,14 @@ def apply(settings: dict[str, Any]) -> None:
 
 
 def candidates(job: dict) -> dict[str, dict[str, float]]:
-    """For each setting: CPU seconds of a render of the source, and its noise and change of the mean in levels of 255.
+    """For each setting: CPU seconds of a render of the source, noise (also of denoised images) and change of the mean.
+
+    All but CPU seconds are in levels of 255.
 
     Renders of one seed follow each other, so that other load on the machine affects all alike.
     """
     images: dict[str, list[np.ndarray]] = {name: [] for name in job["candidates"]}
+    denoised: dict[str, list[np.ndarray]] = {name: [] for name in job["candidates"]}
     cpu: dict[str, list[float]] = {name: [] for name in job["candidates"]}
     equal: dict[str, bool] = dict.fromkeys(job["candidates"], True)
     exposure = 0.0
@@ -191,20 +194,26 @@ def candidates(job: dict) -> dict[str, dict[str, float]]:
             arrays = scene.render(SAVED, denoise=False)
             cpu[name].append(time.process_time() - began)
             images[name].append(arrays["noisy"])
+            denoised[name].append(Denoiser(scene.width, scene.height, False)(_noisy(arrays), SAVED))
             if first is None:
                 first = arrays["noisy"]
                 if not seed:
                     exposure = exposure_of(first, arrays["depth"], MIDDLE_GRAY, background=False)
             equal[name] &= bool((arrays["noisy"] == first).all())
+
+    def noise(values: list[np.ndarray]) -> float:
+        seen = np.array([levels(value, exposure) for value in values])
+        return float(np.sqrt(seen.var(axis=0, ddof=1).mean()))
+
     whole = {name: np.mean(values, axis=0) for name, values in images.items()}
     base = levels(blocks(next(iter(whole.values()))), exposure)
     found: dict[str, dict[str, float]] = {}
     for name, values in images.items():
-        seen = np.array([levels(value, exposure) for value in values])
         step = levels(blocks(whole[name]), exposure) - base
         found[name] = {
             "cpu": min(cpu[name]),
-            "noise": float(np.sqrt(seen.var(axis=0, ddof=1).mean())),
+            "noise": noise(values),
+            "denoised": noise(denoised[name]),
             "mean": float(np.abs(step.mean(axis=(0, 1))).max()),
             "blocks": rms(step),
             "equal": float(equal[name]),

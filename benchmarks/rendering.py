@@ -12,12 +12,12 @@ reports its steps. `load`: model files and textures; `scene build`: materials, s
 Blender's data to those of Cycles; `readback`: passes and colors, to the builder; `encode`: the row of the layer.
 
 `--candidates` measures settings instead (comma-separated, or `all`): CPU time of a render without denoising, its noise
-(differences between seeds, as they appear), and what the same noise costs: CPU time x noise squared, relative to the
-default. `mean` and `blocks`: change of the whole image and of the means of 16 x 16 pixels (RMS), levels of 255; the
-first candidate is the default again, and shows how much of a figure is chance. `--denoisers` measures OpenImageDenoise:
-CPU time,
-error against images of --reference samples, and the samples (relative) and CPU time of a render (relative) that lead to
-the default's error.
+(differences between seeds, as they appear), the same of denoised images, and what the same noise costs: CPU time x
+noise squared, relative to the default. `mean` and `blocks`: change of the whole image and of the means of 16 x 16
+pixels (RMS), levels of 255. `default again` shows how much of a figure is chance.
+
+`--denoisers` measures OpenImageDenoise: CPU time, error against images of --reference samples, and the samples
+(relative) and CPU time of a render (relative) that lead to the default's error.
 """
 
 import json
@@ -46,8 +46,9 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "default": {},
     "default again": {},
     "light tree off": {"cycles.use_light_tree": False},
+    "no samples of paths for lights": {"cycles.direct_light_sampling_type": "NEXT_EVENT_ESTIMATION"},
+    "map of 256": {"world.cycles.sampling_method": "MANUAL", "world.cycles.sample_map_resolution": 256},
     "blue noise": {"cycles.sampling_pattern": "BLUE_NOISE"},
-    "tabulated Sobol": {"cycles.sampling_pattern": "TABULATED_SOBOL"},
     "adaptive 0.1": {
         "cycles.use_adaptive_sampling": True,
         "cycles.adaptive_threshold": 0.1,
@@ -172,17 +173,17 @@ def show_pairs(found: Mapping[str, Any]) -> None:
         click.echo(f"  {key:22}{found['parts'][key]:9.2f}  {100 * share:5.1f} %")
 
 
-def show_candidates(scene: str, found: Mapping[str, Mapping[str, float]]) -> dict[str, tuple[float, float, float]]:
-    """Print one scene. Returns for each candidate its CPU time, its noise and its cost at equal noise."""
+def show_candidates(scene: str, found: Mapping[str, Mapping[str, float]]) -> dict[str, tuple[float, ...]]:
+    """Print one scene. Returns for each candidate CPU time, noise, noise of denoised images, cost at equal noise."""
     base = found["default"]
-    ratios: dict[str, tuple[float, float, float]] = {}
+    ratios: dict[str, tuple[float, ...]] = {}
     for name, row in found.items():
-        cpu, noise = row["cpu"] / base["cpu"], row["noise"] / base["noise"]
-        ratios[name] = cpu, noise, cpu * noise**2
+        cpu, noise, left = (row[key] / base[key] for key in ("cpu", "noise", "denoised"))
+        ratios[name] = cpu, noise, left, cpu * noise**2
         click.echo(
-            f"{scene:12}{name:22}CPU {row['cpu']:6.2f} s, {cpu:.3f} x; noise {row['noise']:.2f}, {noise:.3f} x; "
-            f"equal noise {ratios[name][2]:.3f} x; mean {row['mean']:.2f}, blocks {row['blocks']:.2f}"
-            + ("; the same bits" if row["equal"] else "")
+            f"{scene:12}{name:32}CPU {row['cpu']:6.2f} s, {cpu:.3f} x; noise {row['noise']:.2f}, {noise:.3f} x; "
+            f"denoised {row['denoised']:.2f}, {left:.3f} x; equal noise {ratios[name][3]:.3f} x; "
+            f"mean {row['mean']:.2f}, blocks {row['blocks']:.2f}" + ("; the same bits" if row["equal"] else "")
         )
     return ratios
 
@@ -257,8 +258,10 @@ def show_settings(scenes: Mapping[str, Mapping[str, Mapping[str, float]]]) -> No
     """Print candidates, and their geometric means over scenes."""
     ratios = [show_candidates(scene, found) for scene, found in scenes.items()]
     for name in ratios[0]:
-        cpu, noise, cost = np.exp(np.log([row[name] for row in ratios]).mean(axis=0))
-        click.echo(f"{'all':12}{name:22}CPU {cpu:.3f} x; noise {noise:.3f} x; equal noise {cost:.3f} x")
+        cpu, noise, left, cost = np.exp(np.log([row[name] for row in ratios]).mean(axis=0))
+        click.echo(
+            f"{'all':12}{name:32}CPU {cpu:.3f} x; noise {noise:.3f} x; denoised {left:.3f} x; equal noise {cost:.3f} x"
+        )
 
 
 def show_denoisers(scenes: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
