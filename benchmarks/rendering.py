@@ -234,7 +234,7 @@ def main(
                     if (spec := built.propose(kind, "translate", seed)) is not None:
                         names.append(f"{kind} {seed}")
                         specs.append(spec)
-            options = {"samples": samples, "denoise": True}
+            options = {"samples": samples, "denoise": True, "light_tree": True}
             job = {**options, "options": options, "threads": threads}
             click.echo(f"{len(specs)} scenes, {side} x {side}, {samples} samples, CPU seconds", err=as_json)
             with built.worker.renderer:
