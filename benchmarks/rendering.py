@@ -67,10 +67,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "tiles of 128": {"cycles.use_auto_tile": True, "cycles.tile_size": 128},
     "one thread": {"render.threads_mode": "FIXED", "render.threads": 1},
     "two threads": {"render.threads_mode": "FIXED", "render.threads": 2},
-    "few passes": {
-        "view_layers[0].use_pass_diffuse_color": False,
-        "view_layers[0].cycles.denoising_store_passes": False,
-    },
+    "no guides of the denoiser": {"view_layers[0].cycles.denoising_store_passes": False},
 }
 """Properties of the scene, by their paths."""
 
