@@ -25,6 +25,8 @@ def main() -> None:
     scene.pose(job["spec"]["source"])
     loaded = time.process_time()
     bpy.context.scene.render.use_persistent_data = False
+    cycles = bpy.context.scene.cycles
+    cycles.samples, cycles.use_denoising = job["samples"], job["denoise"]  # `Scene` sets them in each of its renders
     layer = bpy.context.scene.view_layers[0]
     layer.use_pass_z = layer.use_pass_object_index = layer.use_pass_diffuse_color = False
     layer.cycles.denoising_store_passes = False

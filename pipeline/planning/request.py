@@ -47,7 +47,8 @@ def resolved_request(config: Config, store: LayerStore, plan: Plan | None = None
     renders = isinstance(get_source(config.source.kind), SceneSource)
     render = with_resolved_device(config, store) if renders else config.render
     planned = plan.config if plan is not None else {}
-    render = render.model_copy(update={"partial": planned.get("partial", "off")})
+    switches = {"partial": planned.get("partial", "off"), "light_tree": planned.get("light_tree", "on")}
+    render = render.model_copy(update=switches)
     scene = config.scene.model_copy(update={"physics": planned.get("physics", config.scene.physics)})
     request = replace(
         request_of(config, store),

@@ -122,6 +122,8 @@ def _plan_scenes(
     planned = held.config if held else {}
     if _resolved_partial(config, held) == "on":
         content["partial"] = "on"
+    if _resolved_light_tree(config, held) == "off":
+        content["light_tree"] = "off"
     if needs_supports(config.scene):
         content["supports"] = settle_supports(
             config, store, str(planned.get("supports", "")), say, make_progress(quiet)
@@ -172,6 +174,13 @@ def _resolved_partial(config: Config, held: Plan | None) -> str:
     if config.render.partial != "auto":
         return config.render.partial
     return str(held.config.get("partial", "off")) if held else "on"
+
+
+def _resolved_light_tree(config: Config, held: Plan | None) -> str:
+    """`render.light_tree` as planned: `auto` is off in new plans, and on in plans made before the option existed."""
+    if config.render.light_tree != "auto":
+        return config.render.light_tree
+    return str(held.config.get("light_tree", "on")) if held else "off"
 
 
 def _planned(store: LayerStore) -> Plan | None:

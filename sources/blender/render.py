@@ -169,6 +169,7 @@ class Renderer:
         self._spec, self._remaining_s = spec, self.options.timeout_s * max(2, states) / 2
         paths = {str(item.id): str(Path(files[item.id]).absolute()) for item in spec.objects}
         options = {"samples": self.options.samples, "denoise": self.options.denoise}
+        options["light_tree"] = self.options.light_tree != "off"
         try:
             reply = self._ask("open", spec=to_json(spec), files=paths, options=options)
             self.points = {int(name): _load_and_remove(path) for name, path in reply["points"].items()}

@@ -154,6 +154,8 @@ class Scene:
         cycles.seed = self.spec["seed"] & 0x7FFFFFFF
         cycles.use_adaptive_sampling = False
         cycles.denoiser, cycles.denoising_use_gpu = "OPENIMAGEDENOISE", on_gpu
+        # The sky and a sun are two lights. The tree costs more than a draw between them, and draws the sun too rarely.
+        cycles.use_light_tree = options["light_tree"]
         # With so few samples, caustics of an HDRI are only fireflies.
         cycles.caustics_reflective = cycles.caustics_refractive = False
         cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 8, 3, 4

@@ -80,7 +80,8 @@ def render_portraits(renderer: Renderer, asset: Asset, file: Path, side: int = S
 
 def portrait_options(render: RenderOptions, side: int = SIDE) -> RenderOptions:
     """Options for portraits: small and fast, on the device and with the limits of `render`."""
-    changes = {"resolution": (side, side), "samples": SAMPLES, "denoise": True, "partial": "off"}
+    changes = {"resolution": (side, side), "samples": SAMPLES, "denoise": True}
+    changes |= {"partial": "off", "light_tree": "on"}
     return render.model_copy(update=changes)
 
 

@@ -361,6 +361,12 @@ class RenderOptions(Options):
         "resolves auto once: to on, but to off in builds that were planned before this option existed",
         json_schema_extra={"fingerprint": "if changed", "unchanged": "off"},
     )
+    light_tree: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = Field(
+        default="auto",
+        description="sample lights in open scenes and gardens by Cycles' tree of lights, which is slower and noisier; "
+        "a build resolves auto once: to off, but to on in builds that were planned before this option existed",
+        json_schema_extra={"fingerprint": "if changed", "unchanged": "on"},
+    )
     device: Literal["auto", "cpu", "gpu", "cuda", "optix", "hip", "metal", "oneapi"] = Field(
         default="auto", description="gpu: the best that Blender finds; a build resolves auto to gpu or cpu, once"
     )

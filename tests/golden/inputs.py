@@ -45,6 +45,7 @@ BUILDS = {
                 "render.device=cpu",
                 "render.recycle=200",
                 "render.partial=off",
+                "render.light_tree=on",
             ),
             *("scene.objects=[2, 4]", "scene.attempts=40", "shard.splits={train: 0.5, val: 0, test: 0.5}"),
             "layers.checks={max_speckle: 0.9, min_box_iou: 0.5, min_mask_iou: 0.3}",
@@ -62,6 +63,7 @@ BUILDS = {
                 "render.denoise=false",
                 "render.device=cpu",
                 "render.partial=off",
+                "render.light_tree=on",
             ),
             *("scene.objects=[2, 3]", "scene.walls=1", "scene.camera.elevation_deg=[20, 40]"),
             *(

@@ -29,7 +29,7 @@ from ...store.layers import Record
 UNMEASURED: Final = -1.0
 SCALED: Final = ("render.resolution", "render.samples")
 """Settings of layer `pair` that `scaled` can scale."""
-PLANNED: Final = ("render.partial", "scene.physics")
+PLANNED: Final = ("render.light_tree", "render.partial", "scene.physics")
 """Settings of layer `pair` whose `auto` is decided when a build is planned: a configuration lacks them until then."""
 DENOISING: Final = 4
 """Constant cost of a view (denoising and passes), in render samples. Checked by `benchmarks/forecast.py --scale 2`."""

@@ -11,7 +11,7 @@ import trimesh
 
 from spatialdata_builder.pipeline.config import load_config
 from spatialdata_builder.pipeline.engine.render_device import DEVICE
-from spatialdata_builder.pipeline.planning.request import ASSETS
+from spatialdata_builder.pipeline.planning.request import ASSETS, resolved_request
 from spatialdata_builder.pipeline.planning.samples import plan_build
 from spatialdata_builder.pipeline.planning.survey import REJECTED_ASSETS, rejected_assets
 from spatialdata_builder.pipeline.store.layers import LayerStore
@@ -41,6 +41,22 @@ def test_planning_resolves_the_device(tmp_path: Path):
     assert not named.store.exists(DEVICE)
     auto = planned(tmp_path / "auto", "render.device=auto", "engine.resources.pair.gpus=1")
     assert auto.store.read_file(DEVICE) == b'{"device": "gpu"}'
+
+
+def test_the_tree_of_lights_is_off_in_new_plans_and_stays_on_in_older_ones(tmp_path: Path):
+    def light_tree(plan: Plan, *settings: str) -> str:
+        overrides = ["samples=5", "source.variants=1", "render.device=cpu", *settings]
+        return resolved_request(load_config(None, overrides), plan.store, plan).render.light_tree
+
+    new = planned(tmp_path / "new")
+    assert light_tree(new) == "off"
+    assert planned(tmp_path / "new").hash == new.hash
+    old = planned(tmp_path / "old", "render.light_tree=on")
+    assert "light_tree" not in old.config  # as in plans made before the option existed
+    assert planned(tmp_path / "old").hash == old.hash
+    assert light_tree(planned(tmp_path / "old")) == "on"
+    with pytest.raises(BadInput, match=r"light_tree"):
+        planned(tmp_path / "old", "render.light_tree=off")
 
 
 @pytest.fixture(scope="module")

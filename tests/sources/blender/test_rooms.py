@@ -18,6 +18,7 @@ from tests.sources.environments.rooms import write_room
 from tests.sources.small_scenes import NAMES, scene, sheets, world_mesh, write_assets
 
 SIZES = ((4.0, 4.4), (6.2, 6.6), (2.5, 2.7))
+OPTIONS = RenderOptions(resolution=(128, 96), samples=4, device="cpu")
 BLOCK = (-2.4, -1.8, 0.0, -1.9, -1.2, 0.6)
 CORNERS = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
 
@@ -31,7 +32,7 @@ def files(tmp_path_factory) -> dict[int, Path]:
 @pytest.fixture(scope="module")
 @needs("blender")
 def renderer():
-    with Renderer(RenderOptions(resolution=(128, 96), samples=4, device="cpu"), threads=2) as shared:
+    with Renderer(OPTIONS, threads=2) as shared:
         yield shared
 
 
@@ -147,3 +148,26 @@ def test_same_bytes_after_another_scene(renderer, files):
     renderer.render(SPECS["garden"].source)
     renderer.open(SPECS["lamp"], files)
     assert same(renderer.render(SPECS["lamp"].source), first)
+
+
+@pytest.mark.slow
+def test_without_the_tree_of_lights_a_garden_has_the_same_maps_and_light(renderer, files):
+    spec, edited = SPECS["garden"], [1, 3]
+    renderer.open(spec, files)
+    with_tree = renderer.render(spec.source)
+    with Renderer(OPTIONS.model_copy(update={"light_tree": "off"}), threads=2) as other:
+        other.open(spec, files)
+        source, part, whole = other.render(spec.source), other.render(spec.target, edited), other.render(spec.target)
+        other.open(SPECS["lamp"], files)
+        other.render(SPECS["lamp"].source)
+        other.open(spec, files)
+        assert same(other.render(spec.source), source)
+    for field in ("depth", "normal", "instances", "parts"):
+        assert np.array_equal(getattr(source, field), getattr(with_tree, field)), field
+    assert not np.array_equal(source.noisy, with_tree.noisy)
+    surfaces = source.depth > 0
+    assert source.linear[surfaces].mean() == pytest.approx(with_tree.linear[surfaces].mean(), rel=0.02)
+    # Inside the region, a partial render has the samples of a full one; outside, those of the source.
+    differs = (part.noisy != whole.noisy).any(axis=-1)
+    assert not differs.all()
+    assert np.array_equal(part.noisy[differs], source.noisy[differs])

@@ -9,3 +9,9 @@ def test_timeouts_and_scenes_per_process_are_stored_but_not_in_fingerprints():
     assert plain(patient) == plain(RenderOptions())
     assert RenderOptions.model_validate_json(patient.model_dump_json()) == patient
     assert plain(RenderOptions(samples=3)) != plain(RenderOptions())
+
+
+def test_the_tree_of_lights_is_in_fingerprints_only_where_it_is_off():
+    assert "light_tree" not in plain(RenderOptions(light_tree="on"))
+    assert plain(RenderOptions(light_tree="off"))["light_tree"] == "off"
+    assert RenderOptions.model_validate({"light_tree": False}).light_tree == "off"  # as YAML reads `off`
