@@ -33,7 +33,9 @@ def moved_onto(case: Case) -> Wordings:
         start = None
     them = "them" if is_plural(_short(x)) else "it"
     taken = [f"take {_short(x)} {words} and {verb} {them}" for words in _off(start) for verb in _PUT[:2]]
-    puts = [] if _has_place(x) and start else [f"{verb} {x}" for verb in _PUT]
+    # What is under a table is on the floor already, so the floor alone is no destination.
+    stays = start is not None and start.support.kind == "under" and goal.support.kind == "floor"
+    puts = [] if stays or (_has_place(x) and start) else [f"{verb} {x}" for verb in _PUT]
     ends = onto(goal.support, goal.name)
     exact: list[Group] = []
     loose: list[Group] = []

@@ -61,6 +61,18 @@ def test_walls_and_corners_are_where_the_text_says():
     assert min(seen.values()) >= 10 and len(seen) == 2
 
 
+def test_what_is_under_something_is_not_only_put_on_the_floor():
+    """It is on the floor already: the text says where it comes from, or what it ends beside."""
+    found = 0
+    for facts in rooms(160, ("translate",)):
+        thing = next(one for one in facts.objects if one.id == facts.edit.object)
+        if (thing.source_support.kind, thing.target_support.kind) == ("under", "floor"):
+            found += 1
+            for text in texts_of(facts):
+                assert " under " in text or not re.search(r"\b(on|onto|to) the (floor|ground)\b", text), text
+    assert found
+
+
 def test_nearly_every_edit_in_a_room_has_instructions():
     reasons = Counter(
         texts
