@@ -379,7 +379,7 @@ class RenderOptions(Options):
         json_schema_extra={"fingerprint": False},
     )
     scenes_per_process: int = Field(
-        default=200,
+        default=50,
         ge=1,
         description="scenes after which a Blender process is replaced",
         json_schema_extra={"fingerprint": False},
