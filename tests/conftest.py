@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.needs import NEEDS, ROOT, Log, loads_torch
 
@@ -37,6 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # The usual limit of 0.2 s of wall time for an example depends on what else the machine does.
+    settings.register_profile("tests", deadline=None)
+    settings.load_profile("tests")
     for name, meaning in {**NEEDS, "slow": "takes seconds even without these"}.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
     if hasattr(config, "workerinput"):
