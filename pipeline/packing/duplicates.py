@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ...shards.recipes import ALWAYS, FILTERS
 from ...shards.schema import SPLITS, Split
+from ...sources.edits.registry import RULES
 from ..config import DuplicateOptions
 from ..store.layers import LayerStore
 from ..store.plan import Plan, PlanRow
@@ -80,8 +81,10 @@ def find_duplicates(store: LayerStore, plan: Plan, layers: Mapping[str, str], op
     """Find the samples that a finished build leaves out of its shards, or read the stored result.
 
     A duplicate has source, target and change near those of an earlier sample of its split. The limit of the change is
-    twice as many bits, since it has the noise of two images. Two edits that share one image are no duplicates. A leak
-    has an image near an image of a held-out split; the held-out split keeps its sample.
+    twice as many bits, since it has the noise of two images. Two edits that share one image are no duplicates. In a
+    scene with more than two edits, those that have numbers differ in them (`sources.edits.groups.alike`), so they are
+    duplicates only if their hashes are equal. A leak has an image near an image of a held-out split; the held-out split
+    keeps its sample.
 
     Args:
         layers: the folder of each layer of the build.
@@ -149,6 +152,9 @@ class _Candidates:
     splits: NDArray[np.str_]
     derived: NDArray[np.str_]
     """How each sample was derived; empty if it was not."""
+    scenes: I64
+    """The number of the scene, of samples whose edits differ in their numbers from the others of their scene; else
+    -1."""
     source: U64
     target: U64
     change: U64
@@ -168,27 +174,39 @@ class _Candidates:
 
 
 def _load(store: LayerStore, plan: Plan, layers: Mapping[str, str]) -> _Candidates:
-    def read(unit: int) -> list[tuple[PlanRow, list[str]]]:
+    def read(unit: int) -> list[tuple[PlanRow, str, list[str]]]:
         rejected, _ = rejected_keys(store, layers, unit)
         rows = store.read(layers[SCREEN], unit, HASHES)
-        taken = [row for row in plan.rows(unit) if row.key not in rejected]
-        return [(row, [str(rows[row.key][name]) for name in HASHES]) for row in taken]
+        planned = list(plan.rows(unit))
+        scenes = {row.spec["family"] for row in planned if row.spec.get("turn", 0) > 1}
+        taken = [row for row in planned if row.key not in rejected]
+        return [(row, _scene(row, scenes), [str(rows[row.key][name]) for name in HASHES]) for row in taken]
 
     keys: list[str] = []
     units: list[int] = []
     splits: list[str] = []
     derived: list[str] = []
+    scenes: list[int] = []
+    numbers: dict[str, int] = {"": -1}
     hashes: list[U64] = []
     for unit, found in per_unit(store, plan, read):
-        keys += [row.key for row, _ in found]
+        keys += [row.key for row, _, _ in found]
         units += [unit] * len(found)
-        splits += [row.split for row, _ in found]
-        derived += [row.spec.get("derived", "") for row, _ in found]
-        hashes.append(parse_hashes([text for _, texts in found for text in texts]))
+        splits += [row.split for row, _, _ in found]
+        derived += [row.spec.get("derived", "") for row, _, _ in found]
+        scenes += [numbers.setdefault(scene, len(numbers)) for _, scene, _ in found]
+        hashes.append(parse_hashes([text for _, _, texts in found for text in texts]))
     words = np.concatenate(hashes).reshape(-1, len(HASHES), WORDS)
     source, target, change = (np.ascontiguousarray(words[:, index]) for index in range(len(HASHES)))
     derivations = np.array(derived, "U7")
-    return _Candidates(keys, np.array(units, np.int64), np.array(splits, "U5"), derivations, source, target, change)
+    splits_of, units_of = np.array(splits, "U5"), np.array(units, np.int64)
+    return _Candidates(keys, units_of, splits_of, derivations, np.array(scenes, np.int64), source, target, change)
+
+
+def _scene(row: PlanRow, scenes: Collection[str]) -> str:
+    """The scene of a sample, if it is one of these and edits of the sample's kind have numbers; else empty."""
+    family = row.spec.get("family", "")
+    return family if family in scenes and RULES[row.spec["edit"]].numbers else ""
 
 
 def _search(samples: _Candidates, options: DuplicateOptions) -> list[Dropped]:
@@ -227,7 +245,7 @@ def _twins(
     candidates = samples.with_derivation(split, derived, remaining)
     # Targets first: edits of one scene share their source, not their target.
     hashes = [part[candidates] for part in (samples.target, samples.source, samples.change)]
-    twins = first_twins(hashes, (limit, limit, 2 * limit))
+    twins = first_twins(hashes, (limit, limit, 2 * limit), samples.scenes[candidates])
     later = np.flatnonzero(twins >= 0)
     distance = np.maximum(*(distances(part[later], part[twins[later]]) for part in hashes[:2]))
     pairs = zip(candidates[later].tolist(), candidates[twins[later]].tolist(), distance.tolist(), strict=True)

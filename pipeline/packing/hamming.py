@@ -44,7 +44,7 @@ def first_near(queries: U64, references: U64, limit: int) -> I64:
     return found[group]
 
 
-def first_twins(hashes: Sequence[U64], limits: Sequence[int]) -> I64:
+def first_twins(hashes: Sequence[U64], limits: Sequence[int], apart: I64 | None = None) -> I64:
     """For each row the index of the first earlier row that is near in every hash, else -1.
 
     Twins are transitive: if the twin of a row has itself a twin, the row gets that one. So no returned row has a twin.
@@ -52,12 +52,15 @@ def first_twins(hashes: Sequence[U64], limits: Sequence[int]) -> I64:
     Args:
         hashes: arrays (n, 4). For speed, the first should be the one that differs most between rows.
         limits: for each array, the number of bits by which near rows may differ.
+        apart: (n,) rows with the same number, if it is not negative, are near only if they are equal.
     """
     rows, group, first = _distinct(np.concatenate(hashes, axis=1))
+    codes = np.full(len(first), -1, np.int64) if apart is None else apart[first]
     parts = np.split(rows, len(hashes), axis=1)
     twin = first.copy()
     for one, other in _near_pairs(parts[0], parts[0], limits[0]):
         pair = np.stack([one, other])[:, first[other] < first[one]]
+        pair = pair[:, (codes[pair[0]] < 0) | (codes[pair[0]] != codes[pair[1]])]
         for part, limit in zip(parts[1:], limits[1:], strict=True):
             pair = pair[:, distances(part[pair[0]], part[pair[1]]) <= limit]
         np.minimum.at(twin, pair[0], first[pair[1]])

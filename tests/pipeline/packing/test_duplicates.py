@@ -33,15 +33,24 @@ Hashes = tuple[int, int, int]
 
 
 def write_layers(
-    out: Path, samples: Iterable[tuple[str, Split, Hashes]], rejected: Mapping[str, str] | None = None
+    out: Path,
+    samples: Iterable[tuple[str, Split, Hashes]],
+    rejected: Mapping[str, str] | None = None,
+    specs: Mapping[str, Mapping[str, object]] | None = None,
 ) -> tuple[LayerStore, Plan]:
     """Write a plan with units of two samples, and its layers.
 
     Args:
         rejected: key of each rejected sample, and the layer that rejects it.
+        specs: what the specs of samples also have, by key.
     """
     store, rows = LayerStore(str(out)), list(samples)
-    plan = write_plan(store, {}, [PlanRow(key, split, {"edit": "translate"}) for key, split, _ in rows], 2)
+    plan = write_plan(
+        store,
+        {},
+        [PlanRow(key, split, {"edit": "translate", **(specs or {}).get(key, {})}) for key, split, _ in rows],
+        2,
+    )
     for unit in range(plan.units):
         for layer, folder in LAYERS.items():
             part = rows[2 * unit : 2 * unit + 2]
@@ -75,6 +84,27 @@ def off(hashes: Hashes, source: int = 0, target: int = 0, change: int = 0) -> Ha
 
 
 A, B, C = numbers(1), numbers(2), numbers(3)
+
+
+@pytest.mark.parametrize(
+    ("turns", "kinds", "bits", "expected"),
+    [
+        ((0, 2), ("scale", "scale"), 3, []),  # the factors differ
+        ((0, 2), ("scale", "scale"), 0, ["b"]),
+        ((0, 2), ("remove", "remove"), 3, ["b"]),  # a removal has no numbers
+        ((0, 1), ("scale", "scale"), 3, ["b"]),  # a scene with two edits, as before
+    ],
+)
+def test_edits_of_a_scene_that_differ_in_their_numbers_are_no_duplicates(
+    tmp_path: Path, turns: tuple[int, int], kinds: tuple[str, str], bits: int, expected: list[str]
+):
+    specs = {
+        key: {"edit": kind, "family": "a", "turn": turn}
+        for key, kind, turn in zip(("a", "b"), kinds, turns, strict=True)
+    }
+    samples: list[tuple[str, Split, Hashes]] = [("a", "train", A), ("b", "train", off(A, target=bits))]
+    found = search(*write_layers(tmp_path, samples, specs=specs))
+    assert [one.key for one in found.dropped] == expected
 
 
 def test_the_first_sample_of_the_plan_is_kept(tmp_path: Path):

@@ -73,6 +73,13 @@ def test_twins_are_transitive():
     assert first_twins([chain], [9]).tolist() == [-1] * 6
 
 
+def test_rows_that_are_kept_apart_are_twins_only_if_they_are_equal():
+    hashes = parse_hashes([f"{value:064x}" for value in (0, 1, 0, 1 << 70, 3)])
+    assert first_twins([hashes], [4]).tolist() == [-1, 0, 0, 0, 0]
+    assert first_twins([hashes], [4], np.array([7, 7, 7, 7, -1])).tolist() == [-1, -1, 0, -1, 0]
+    assert first_twins([hashes], [4], np.array([7, 8, 7, 9, 7])).tolist() == [-1, 0, 0, 0, 0]
+
+
 def test_empty_arrays():
     some, none = parse_hashes(["0" * 64]), parse_hashes([])
     assert first_near(some, none, 12).tolist() == [-1]
