@@ -19,7 +19,7 @@
     element("span", { class: "key mono" }, one.key));
 
   const list = () => [
-    element("p", { class: "summary" }, all.length ? `${all.length.toLocaleString("en")} families: samples that share a scene` : "No samples of this gallery share a scene."),
+    element("p", { class: "summary" }, all.length ? `${all.length.toLocaleString("en")} ${all.length === 1 ? "family" : "families"}: samples that share a scene` : "No samples of this gallery share a scene."),
     element("div", { class: "tiles" }, all.map(tile)),
   ];
 
