@@ -62,9 +62,10 @@ class Shot:
 def sentence_of(case: Case) -> str:
     """The view of the target in these words; empty if it has no words, or if the pair does not go around one object."""
     view = _target(case.facts)
-    side = side_of_view(case.facts.edit.view)
-    name = case.name_of(case.facts.objects[0])
-    if view is None or side not in _PHRASES or view.height is None or view.framing is None or not name:
+    if view is None or view.height is None or view.framing is None:
+        return ""
+    side, name = side_of_view(case.facts.edit.view), case.name_of(case.facts.objects[0])
+    if side not in _PHRASES or not name:
         return ""
     words = _PHRASES[side]
     own = next(

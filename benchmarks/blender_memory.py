@@ -64,6 +64,7 @@ def main(kinds: str, count: int, side: int, assets: str, plan: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         # Composed without physics, which Blender does not see.
         given = [*settings_of(assets), f"render.resolution={side}", "render.samples=1", "scene.physics=off"]
+        given.append(f"render.scenes_per_process={count}")
         report(Build.planned(given, Path(plan or scratch)), kinds.split(","), count)
 
 

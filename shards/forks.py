@@ -9,9 +9,10 @@ import os
 import threading
 import time
 from collections.abc import Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 _LONGEST_WAIT_S: Final = 10.0
 """A fork or an ending thread waits no longer, so that a thread that hangs in OpenCV does not block the process."""
@@ -72,7 +73,28 @@ def no_fork() -> Generator[None]:
         gate.leave()
 
 
-def wait_for_exit(threads: Iterable[int]) -> None:
+class ThreadPool(ThreadPoolExecutor):
+    """Threads that call OpenCV. The process does not fork while they end."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        self._native_ids: list[int] = []
+        self._process = os.getpid()
+        super().__init__(threads, name, initializer=lambda: self._native_ids.append(threading.get_native_id()))
+
+    def end(self, futures: Iterable[Future[Any]]) -> None:
+        """Cancel `futures`, those that may still run, and wait until the threads have exited."""
+        if self._process != os.getpid():
+            return  # a forked process has no such threads
+        futures = list(futures)
+        for future in futures:
+            future.cancel()
+        wait(futures)  # outside `no_fork`, which decoding needs
+        with no_fork():
+            self.shutdown()
+            _wait_for_exit(self._native_ids)
+
+
+def _wait_for_exit(threads: Iterable[int]) -> None:
     """Wait until threads that were joined have exited.
 
     `Thread.join` returns when the thread's Python code has ended, which is before the system frees its data.

@@ -1,12 +1,10 @@
 """Export shards to the layout of another project."""
 
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any
 
 from ...shards.errors import BadInput
 from ...shards.interop import angles, object3dit, spatialedit
-
-LAYOUTS: Final = (spatialedit.LAYOUT, object3dit.LAYOUT, angles.LAYOUT)
 
 
 def run_export(path: str, layout: str, out: str, vocabulary: str = "") -> dict[str, Any]:

@@ -70,7 +70,7 @@ def derived_pairs(grid: OrbitOptions, count: int, scene: int, seed: int) -> list
         order = np.lexsort((drawn[group], kind))
         turn = np.empty(len(group), np.int64)
         turn[order] = np.arange(len(group)) - np.searchsorted(kind[order], kind[order], side="left")
-        # The next scene goes on where this one ends.
+        # The next scene continues where this one ends.
         each = (count + len(steps.groups) - 1 - number) // len(steps.groups)
         place = (kind - scene * each) % (int(kind.max()) + 1)
         rank[group[np.lexsort((place, turn))]] = number + np.arange(len(group)) * len(steps.groups)

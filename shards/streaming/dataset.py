@@ -4,11 +4,10 @@ import hashlib
 import json
 import math
 import os
-import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, Final, TypeVar
@@ -17,7 +16,7 @@ import numpy as np
 
 from ..codecs import LOSSLESS, image_size
 from ..errors import BadInput, SpatialdataError
-from ..forks import no_fork, wait_for_exit
+from ..forks import ThreadPool
 from ..layout import split_field
 from ..reader import ShardError
 from ..recipes import IMAGE_MEMBERS
@@ -267,7 +266,7 @@ class Stream:
         epoch, position = self._walk.start(share, self._epoch, self._position)
         ahead: deque[_PendingBatch] = deque()
         threads = self.options.threads or len(os.sched_getaffinity(0))
-        pool = _Pool(threads)
+        pool = ThreadPool(threads, "stream")
         try:
             for step in islice(self._walk.steps(share, epoch, position, epochs), part[0], None, part[1]):
                 ahead.append(self._start(pool, step))
@@ -296,7 +295,7 @@ class Stream:
             )
         return share
 
-    def _start(self, pool: "_Pool", step: Step) -> _PendingBatch:
+    def _start(self, pool: ThreadPool, step: Step) -> _PendingBatch:
         shapes, size = self._shapes.get(step.bucket) or self._probe_shapes(step), len(step.numbers)
         arrays = {name: self._allocate((size, *shapes[name]), self._decoders[name].dtype) for name in self.arrays}
         work = _PendingBatch(step, arrays)
@@ -421,27 +420,6 @@ class Stream:
             for array in work.arrays.values():
                 array[slot] = array[intact]
             texts[slot] = texts[intact]
-
-
-class _Pool(ThreadPoolExecutor):
-    """Threads of one iteration. The process does not fork while they end (see `forks`)."""
-
-    def __init__(self, threads: int) -> None:
-        self._native_ids: list[int] = []
-        self._process = os.getpid()
-        super().__init__(threads, "stream", initializer=lambda: self._native_ids.append(threading.get_native_id()))
-
-    def end(self, futures: Iterable[Future[Any]]) -> None:
-        """Cancel `futures`, those that may still run, and wait until the threads have exited."""
-        if self._process != os.getpid():
-            return  # a forked process has no such threads
-        futures = list(futures)
-        for future in futures:
-            future.cancel()
-        wait(futures)  # outside `no_fork`, which decoding needs
-        with no_fork():
-            self.shutdown()
-            wait_for_exit(self._native_ids)
 
 
 def _restored(arguments: tuple[Any, ...], epoch: int, position: Position) -> Stream:

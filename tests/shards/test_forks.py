@@ -88,7 +88,7 @@ def test_children_forked_beside_a_stream_can_decode(tmp_path: Path):
 
 
 def test_children_forked_after_an_iteration_can_decode(tmp_path: Path):
-    """As a `DataLoader` does after a stream was read. Without `wait_for_exit`, one of 200 children hangs."""
+    """As a `DataLoader` does after a stream was read, when its threads have ended but perhaps not exited."""
     folder = out_of(tmp_path)
     make_split(folder, [[f"k-{i}" for i in range(8)]])
     ds = stream(folder, members=("changed",), threads=4)
