@@ -50,7 +50,13 @@ def draw_times(
     Args:
         distribution: `uniform`, or `logit_normal`: t = 1 / (1 + exp(-u)), u ~ N(mean, std) (Esser et al. 2024, eq. 19).
         shift: see `shifted`; applied after the draw.
+
+    Where `rng.time` is set, it is the time of all samples.
     """
+    if rng.time is not None:
+        import torch
+
+        return torch.full((len(rng.keys),), rng.time)
     drawn = rng.uniform("time") if distribution == "uniform" else (mean + std * rng.normal((), "time")).sigmoid()
     return shifted(drawn, shift)
 
@@ -63,10 +69,9 @@ def shifted(sigma: "torch.Tensor", shift: float) -> "torch.Tensor":
     return shift * sigma / (1 + (shift - 1) * sigma)
 
 
-def flow_loss(predicted: "torch.Tensor", target: "torch.Tensor", valid: "torch.Tensor | None" = None) -> "torch.Tensor":
-    """E |v - v_theta|^2 in float32: the mean over each sample's elements, then over the samples with `valid` (B,)."""
-    each = (predicted.float() - target.float()).square().flatten(1).mean(1)
-    return each.mean() if valid is None else (each * valid).sum() / valid.sum().clamp(min=1)
+def flow_loss(predicted: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
+    """|v - v_theta|^2, the mean over each sample's elements: float32 (B,)."""
+    return (predicted.float() - target.float()).square().flatten(1).mean(1)
 
 
 def _broadcast(t: "torch.Tensor", x: "torch.Tensor") -> "torch.Tensor":

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,7 @@ def _train(
         run = start_run(accelerator, recipe, config, data, found, resumed)
     with (
         Metrics(folder, resumed, write=accelerator.is_main_process) as metrics,
-        closing(data.batches(config.batch_size, epochs=None)) as batches,
+        closing(data.batches(config.batch_size, epochs=None, accumulate=config.accumulate)) as batches,
     ):
         while run.step < config.steps:
             with explain_out_of_memory(recipe, config, f"in step {run.step + 1}"):
@@ -132,19 +133,18 @@ def _one_step(run: Run, batches: Iterator[Batch]) -> dict[str, float]:
     from accelerate.utils import set_seed
 
     config, accelerator, step = run.config, run.accelerator, run.step + 1
-    began, waited = time.perf_counter(), 0.0
+    began = time.perf_counter()
     set_seed(seed_of(config.seed, step, accelerator.process_index))
     run.optimizer.zero_grad(set_to_none=True)
+    parts = list(islice(batches, config.accumulate))
+    waited = time.perf_counter() - began
+    valid = _count_valid(accelerator, parts)
     losses: list[dict[str, torch.Tensor]] = []
-    keys: list[list[str]] = []
-    for index in range(config.accumulate):
-        requested = time.perf_counter()
-        batch = next(batches)
-        waited += time.perf_counter() - requested
-        keys.append(batch["key"])
+    for index, batch in enumerate(parts):
         with nullcontext() if index == config.accumulate - 1 else _no_gradient_sync(run):
-            losses.append(_backward(run, batch, step))
-    means = _means(accelerator, losses)
+            losses.append(_backward(run, batch, step, valid))
+    means = _sums(accelerator, losses)
+    keys = [batch["key"] for batch in parts]
     if not all(np.isfinite(value) for value in means.values()):
         raise nonfinite_error(accelerator, step, "loss", losses, keys)
     norm = accelerator.clip_grad_norm_(run.parameters, config.clip or float("inf"))
@@ -167,26 +167,49 @@ def _no_gradient_sync(run: Run) -> AbstractContextManager[None]:
     return no_gradient_sync(run.module) if run.sharded else run.accelerator.no_sync(run.module)
 
 
-def _backward(run: Run, batch: Batch, step: int) -> "dict[str, torch.Tensor]":
-    """One forward and backward pass; returns its losses, detached."""
+def _count_valid(accelerator: "Accelerator", batches: Sequence[Batch]) -> int:
+    """Number of valid samples of a step in all processes; at least 1."""
+    import torch
+
+    count = sum(int(np.count_nonzero(batch["valid"])) for batch in batches)
+    reduced: Any = accelerator.reduce(torch.tensor(count, device=accelerator.device), "sum")
+    return max(1, int(reduced))
+
+
+def _backward(run: Run, batch: Batch, step: int, valid: int) -> "dict[str, torch.Tensor]":
+    """One forward and backward pass; returns its part of the step's losses, detached.
+
+    The part is the sum over the valid samples of this pass, divided by the `valid` samples of the step. So a step does
+    not depend on how its samples are divided into passes and processes, nor on which of them are damaged.
+    """
     import torch
 
     with torch.no_grad():
         inputs = run.recipe.prepare(batch, StepRng(run.config.seed, step, tuple(batch["key"])))
     with run.accelerator.autocast():
         losses = run.module(inputs)
-    # Not `accelerator.backward`: it divides again if accelerate is configured for gradient accumulation.
-    (losses["loss"] / run.config.accumulate).backward()
-    return {name: value.detach().float() for name, value in losses.items()}
+    parts = {name: valid_sum(value, batch["valid"]) / valid for name, value in losses.items()}
+    # Not `accelerator.backward`: it divides again if accelerate is configured for gradient accumulation. Gradients are
+    # averaged over the processes, not added.
+    (parts["loss"] * run.accelerator.num_processes).backward()
+    return {name: value.detach() for name, value in parts.items()}
 
 
-def _means(accelerator: "Accelerator", losses: "Sequence[Mapping[str, torch.Tensor]]") -> dict[str, float]:
-    """The mean of each loss over forward passes and processes."""
+def valid_sum(losses: "torch.Tensor", valid: Any) -> "torch.Tensor":
+    """The sum of losses (B,) over the `valid` (B,) samples; of (k B,) over the means of the k rows of each sample."""
+    import torch
+
+    rows = losses.float().view(-1, len(valid)).mean(0)
+    return rows.where(torch.as_tensor(np.array(valid), device=rows.device), 0).sum()
+
+
+def _sums(accelerator: "Accelerator", losses: "Sequence[Mapping[str, torch.Tensor]]") -> dict[str, float]:
+    """The sum of each loss over forward passes and processes."""
     import torch
 
     names = sorted(losses[0], key=lambda name: (name != "loss", name))
-    table = torch.stack([torch.stack([each[name] for name in names]) for each in losses]).mean(0)
-    reduced: Any = accelerator.reduce(table, "mean")
+    table = torch.stack([torch.stack([each[name] for name in names]) for each in losses]).sum(0)
+    reduced: Any = accelerator.reduce(table, "sum")
     return dict(zip(names, reduced.tolist(), strict=True))
 
 

@@ -34,7 +34,9 @@ class Batches(Protocol):
     @property
     def left_out(self) -> Mapping[str, int]: ...
 
-    def batches(self, size: int, *, epochs: int | None = 1) -> Generator[Mapping[str, Any]]: ...
+    def batches(
+        self, size: int, *, epochs: int | None = 1, accumulate: int = 1
+    ) -> Generator[Mapping[str, Any]]: ...
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -48,6 +50,8 @@ class StepRng:
     seed: int
     step: int
     keys: tuple[str, ...]
+    time: float | None = None
+    """The time t in [0, 1] of all samples, in place of a draw, and no text is dropped: for the held-out loss."""
 
     def generators(self, purpose: str) -> "list[torch.Generator]":
         """One CPU generator per sample. Each purpose (`noise`, `time`, `drop`) has independent numbers."""
@@ -68,6 +72,12 @@ class StepRng:
         import torch
 
         return torch.cat([torch.rand(1, generator=one) for one in self.generators(purpose)])
+
+    def dropped(self, probability: float, purpose: str = "drop") -> list[bool]:
+        """For each sample, whether its text is dropped (for classifier-free guidance)."""
+        if self.time is not None:
+            return [False] * len(self.keys)
+        return (self.uniform(purpose) < probability).tolist()
 
 
 class TrainingRecipe(Protocol):
@@ -105,14 +115,20 @@ class TrainingRecipe(Protocol):
     def build(self, device: "torch.device", dtype: "torch.dtype") -> "nn.Module":
         """Load or create all models; frozen models are in `dtype` on `device`. Returns the module to train.
 
-        Its trainable parameters have requires_grad. `forward(inputs)` returns a dict of scalars: `loss` and its parts.
+        Its trainable parameters have requires_grad. `forward(inputs)` returns a dict of losses, `loss` and its parts,
+        each float32 (B,): one number for each sample, padded ones included. Where a sample has k rows (such as two
+        views), (k B,), in the order of the inputs: all samples, then all samples again. The loop averages them over
+        the valid samples of a step.
         Raises BadInput for missing weights; the message names the model id and how to get it.
         """
         ...
 
     def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
         """Turn a batch of the stream into the module's inputs, without gradients: encode, read caches, draw noise and
-        time steps."""
+        time steps.
+
+        Time steps come from `rng.time` where it is set, and dropped texts from `rng.dropped`.
+        """
         ...
 
     def save(self, module: "nn.Module", folder: Path) -> None:

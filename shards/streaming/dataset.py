@@ -243,11 +243,16 @@ class Stream:
         self._turn += 1
         self._epoch, self._position = epoch, self._walk.begin
 
-    def batches(self, size: int, *, epochs: int | None = 1, part: tuple[int, int] = (0, 1)) -> Generator[Batch]:
+    def batches(
+        self, size: int, *, epochs: int | None = 1, part: tuple[int, int] = (0, 1), accumulate: int = 1
+    ) -> Generator[Batch]:
         """Batches of `size` samples: the rest of this epoch (1), `epochs` epochs starting with it, or endless (None).
 
         Args:
             part: (first, step): only the batches first, first + step, ... from here, for processes that take turns.
+            accumulate: batches of each rank in an optimizer step. An epoch ends where less than a whole step is left,
+                so it has the same steps for every division of their samples. A state saved between two batches of a
+                step is that of the step's start.
 
         A batch is a dict: stacked arrays by member (size, H, W[, 3]), lists of text (`instruction`, `caption`,
         `source_caption`, `key`, members of type `txt`) and of values (members of type `json`), `valid` (size,) bool.
@@ -258,7 +263,7 @@ class Stream:
             SpatialdataError: a damaged sample where `on_error` is `raise`; continuing an iteration after another one
                 was started or a state was loaded.
         """
-        share = self._share(size)
+        share = self._share(size, accumulate)
         if epochs is not None and epochs < 1:
             raise BadInput(f"epochs must be 1 or more, or None (got {epochs})")
         self._turn += 1
@@ -284,14 +289,15 @@ class Stream:
         ahead.popleft()
         return batch
 
-    def _share(self, size: int) -> Share:
+    def _share(self, size: int, accumulate: int = 1) -> Share:
         if size < 1:
             raise BadInput(f"the batch size must be 1 or more (got {size})")
-        share = Share(size, self.options.rank, self.options.world, self.options.last == "pad")
+        share = Share(size, self.options.rank, self.options.world, self.options.last == "pad", accumulate)
         if not self._walk.count(share):
+            batches = f" x {accumulate} batches" if accumulate > 1 else ""
             raise BadInput(
-                f"{self.options.world} ranks x {size} samples exceed the {self.length} samples of an epoch: use a "
-                "smaller batch or fewer ranks, or set last='pad'"
+                f"{self.options.world} ranks{batches} x {size} samples exceed the {self.length} samples of an epoch: "
+                "use a smaller batch or fewer ranks, or set last='pad'"
             )
         return share
 

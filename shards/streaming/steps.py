@@ -1,7 +1,9 @@
 """Divides an order into the batches of one rank.
 
-Invariant: at the same step all ranks have the same position, and all ranks have the same number of steps. Samples are
-drawn many steps ahead, since drawing a thousand costs hardly more than drawing one; positions advance step by step.
+A step is `accumulate` batches of every rank. Invariant: at the same step all ranks have the same position and all ranks
+have the same number of steps; the samples of a step depend only on their number, not on how size, accumulate and ranks
+divide them. Samples are drawn many steps ahead, since drawing a thousand costs hardly more than drawing one; positions
+advance step by step.
 """
 
 from collections.abc import Generator
@@ -23,7 +25,7 @@ Position = int | tuple[int, ...]
 
 @dataclass(frozen=True)
 class Step:
-    """One batch of this rank, and the position of the stream after it."""
+    """One batch of this rank, and the position of the stream after it: within a step, that of the step's start."""
 
     epoch: int
     numbers: list[int]
@@ -44,10 +46,23 @@ class Share:
     world: int
     pad: bool
     """Whether the last step of an epoch is padded; otherwise an incomplete step is dropped."""
+    accumulate: int = 1
+    """Batches of each rank in a step."""
+
+    @property
+    def batches(self) -> int:
+        """Batches of all ranks in a step."""
+        return self.world * self.accumulate
 
     @property
     def global_size(self) -> int:
-        return self.size * self.world
+        """Samples of all ranks in a step."""
+        return self.size * self.batches
+
+    @property
+    def own(self) -> range:
+        """The batches of this rank among those of a step."""
+        return range(self.rank, self.batches, self.world)
 
     @property
     def min_draws(self) -> int:
@@ -74,10 +89,13 @@ def steps(order: Order, share: Share, epoch: int, position: int, epochs: int | N
 
 def _of_epoch(order: Order, share: Share, epoch: int, position: int) -> Generator[Step]:
     length, global_size = order.length, share.global_size
-    count, at_once = share.count(length - position), max(1, _DRAWN // share.size)
+    count, at_once = share.count(length - position), max(1, _DRAWN // (share.size * share.accumulate))
+    offsets = np.array(share.own)[:, None] * share.size + np.arange(share.size)
     for first in range(0, count, at_once):
         starts = position + global_size * np.arange(first, min(first + at_once, count))
-        wanted = starts[:, None] + share.rank * share.size + np.arange(share.size)
+        wanted = starts[:, None, None] + offsets
         numbers = order.draw(epoch, (wanted % length).ravel()).reshape(wanted.shape)
-        for row, valid, begin in zip(numbers, wanted < length, starts, strict=True):
-            yield Step(epoch, row.tolist(), valid, min(int(begin) + global_size, length))
+        for rows, valid, begin in zip(numbers, wanted < length, starts.tolist(), strict=True):
+            for index, row in enumerate(rows):
+                end = begin if index < share.accumulate - 1 else min(begin + global_size, length)
+                yield Step(epoch, row.tolist(), valid[index], end)

@@ -1,9 +1,9 @@
 """Iteration over an epoch: along one order, or along several, where each batch comes from one of them.
 
 A bucket contains samples of one image size and has its own order. While any bucket has enough samples for a whole step,
-all ranks read a step from one bucket. After that, each rank's batch may come from a different bucket, so that few
-samples are left over. The choice of the next bucket depends only on seed, epoch and position, with probabilities in
-proportion to the remaining samples. Invariant, as in `shards.streaming.steps`: at each step all ranks have the same
+all ranks read a step from one bucket. After that, each batch of a step may come from a different bucket, so that few
+samples are left over; only there the samples of a step depend on the batch size. The choice of the next bucket depends
+only on seed, epoch and position, with probabilities in proportion to the remaining samples. Invariant, as in `shards.streaming.steps`: at each step all ranks have the same
 position, all ranks have the same number of steps, and any world can resume from a position without repeating a sample
 within an epoch.
 """
@@ -87,7 +87,7 @@ class BucketWalk:
         remainders = [order.length % global_size for order in self.orders]
         batches = sum(-(-remainder // size) if share.pad else remainder // size for remainder in remainders)
         whole = sum(order.length // global_size for order in self.orders)
-        return whole + (-(-batches // share.world) if share.pad else batches // share.world)
+        return whole + (-(-batches // share.batches) if share.pad else batches // share.batches)
 
     def is_position(self, position: object) -> bool:
         return (
@@ -107,14 +107,15 @@ class BucketWalk:
         while epochs is None or epochs > 0:
             assert isinstance(position, tuple)
             while assigned := self._assign(share, epoch, position):
-                bucket, first, is_padding = assigned[share.rank]
                 next_position = list(position)
                 for other, begin, pads in assigned:
                     if not pads:
                         end = min(begin + share.size, self.orders[other].length)
                         next_position[other] = max(next_position[other], end)
-                position = tuple(next_position)
-                yield self._step(share, epoch, bucket, first, is_padding, position)
+                before, position = position, tuple(next_position)
+                for index, number in enumerate(share.own):
+                    end = position if index == share.accumulate - 1 else before
+                    yield self._step(share, epoch, *assigned[number], end)
             epoch, position = epoch + 1, self.begin
             epochs = None if epochs is None else epochs - 1
 
@@ -125,7 +126,7 @@ class BucketWalk:
         return Step(epoch, numbers, (wanted < order.length) & (not is_padding), position, bucket)
 
     def _assign(self, share: Share, epoch: int, position: tuple[int, ...]) -> list[tuple[int, int, bool]]:
-        """The batches of the next step, by rank: bucket, first draw, and whether the batch is only padding.
+        """The batches of the next step, of all ranks: bucket, first draw, and whether the batch is only padding.
 
         Empty where less than a step is left.
         """
@@ -133,17 +134,17 @@ class BucketWalk:
         whole = [bucket for bucket, count in enumerate(left) if count >= share.global_size]
         if whole:
             bucket = self._next(epoch, position, left, whole)
-            return [(bucket, position[bucket] + rank * share.size, False) for rank in range(share.world)]
+            return [(bucket, position[bucket] + number * share.size, False) for number in range(share.batches)]
         assigned: list[tuple[int, int, bool]] = []
-        for _ in range(share.world):
+        for _ in range(share.batches):
             bucket = max(range(len(left)), key=lambda bucket: (left[bucket], -bucket))
             if left[bucket] < (1 if share.pad else share.size):
                 break
             assigned.append((bucket, self.orders[bucket].length - left[bucket], False))
             left[bucket] -= min(share.size, left[bucket])
-        if not assigned or (len(assigned) < share.world and not share.pad):
+        if not assigned or (len(assigned) < share.batches and not share.pad):
             return []
-        return assigned + [(assigned[0][0], 0, True)] * (share.world - len(assigned))
+        return assigned + [(assigned[0][0], 0, True)] * (share.batches - len(assigned))
 
     def _next(self, epoch: int, position: tuple[int, ...], left: Sequence[int], candidates: Sequence[int]) -> int:
         if self._stored:

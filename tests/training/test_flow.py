@@ -66,10 +66,13 @@ def test_times_depend_on_the_sample_not_on_its_position_in_the_batch():
     assert draw_times(StepRng(5, 3, ("a",)))[0] != draw_times(some)[0]
 
 
-def test_the_loss_is_the_mean_over_valid_samples():
+def test_the_loss_of_a_sample_is_the_mean_over_its_elements():
     predicted, target = numbers(3, 2, 4), numbers(3, 2, 5)[..., :4]
     each = ((predicted.numpy() - target.numpy()) ** 2).mean((1, 2))
-    assert flow_loss(predicted, target).item() == pytest.approx(each.mean())
-    valid = torch.tensor([True, False, True])
-    assert flow_loss(predicted, target, valid).item() == pytest.approx(each[[0, 2]].mean())
-    assert flow_loss(predicted, target, torch.zeros(3, dtype=torch.bool)).item() == 0
+    assert flow_loss(predicted, target).tolist() == pytest.approx(each.tolist())
+
+
+def test_a_fixed_time_replaces_the_draw():
+    assert draw_times(StepRng(0, 0, ("a", "b"), time=0.25), shift=3).tolist() == [0.25, 0.25]
+    assert StepRng(0, 0, ("a", "b"), time=0.25).dropped(1.0) == [False, False]
+    assert StepRng(0, 0, ("a", "b")).dropped(1.0) == [True, True]

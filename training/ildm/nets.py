@@ -126,15 +126,15 @@ class TwoDomainUNet(nn.Module):
         return found[: len(image)], found[len(image) :]
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """L = ‖image error‖² + λ‖intrinsic error‖², averaged over latent elements and valid images.
+        """L = ‖image error‖² + λ‖intrinsic error‖², averaged over the latent elements of each image: (n,).
 
         Args:
             inputs: `image`, `intrinsic`, `image_target`, `intrinsic_target` (n, 4, h, w), `timesteps` (n,), `context`
-                (n, tokens, width), `valid` (n,) in {0, 1}.
+                (n, tokens, width).
         """
         image, intrinsic = self.predict(inputs["image"], inputs["intrinsic"], inputs["timesteps"], inputs["context"])
-        image_loss = valid_mean((image - inputs["image_target"]).square(), inputs["valid"])
-        intrinsic_loss = valid_mean((intrinsic - inputs["intrinsic_target"]).square(), inputs["valid"])
+        image_loss = row_means((image - inputs["image_target"]).square())
+        intrinsic_loss = row_means((intrinsic - inputs["intrinsic_target"]).square())
         return {
             "loss": image_loss + self.intrinsic_weight * intrinsic_loss,
             "image": image_loss,
@@ -152,18 +152,18 @@ class IntrinsicVae(nn.Module):
         self.kl_weight = kl_weight
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Reconstruction error and KL divergence to the standard normal, averaged over all elements of valid images.
+        """Reconstruction error and KL divergence to the standard normal, averaged over the elements of each image: (n,).
 
         Args:
             inputs: `maps` (n, channels, H, W), with masked maps already 0: a missing map is reconstructed as missing.
-                `noise` (n, 4, h, w) for sampling the posterior. `valid` (n,).
+                `noise` (n, 4, h, w) for sampling the posterior.
         """
         posterior = self.vae.encode(inputs["maps"]).latent_dist  # pyright: ignore[reportAttributeAccessIssue]
         latent = posterior.mean + posterior.std * inputs["noise"]
         error = self.vae.decode(latent).sample.float() - inputs["maps"]  # pyright: ignore[reportAttributeAccessIssue]
-        error = valid_mean(error.abs() if self.reconstruction == "l1" else error.square(), inputs["valid"])
+        error = row_means(error.abs() if self.reconstruction == "l1" else error.square())
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
-        kl = valid_mean((mean.square() + log_variance.exp() - 1 - log_variance) / 2, inputs["valid"])
+        kl = row_means((mean.square() + log_variance.exp() - 1 - log_variance) / 2)
         return {"loss": error + self.kl_weight * kl, "reconstruction": error, "kl": kl}
 
 
@@ -191,10 +191,9 @@ def widen(vae: AutoencoderKL, layout: MapLayout) -> AutoencoderKL:
     return vae
 
 
-def valid_mean(errors: Tensor, valid: Tensor) -> Tensor:
-    """Mean over the valid rows; 0 where there are none."""
-    rows = errors.float().flatten(1).mean(1)
-    return (rows * valid).sum() / valid.sum().clamp(min=1)
+def row_means(errors: Tensor) -> Tensor:
+    """(n, ...) to float32 (n,)."""
+    return errors.float().flatten(1).mean(1)
 
 
 def _like(conv: nn.Conv2d, channels_in: int, channels_out: int) -> nn.Conv2d:

@@ -44,7 +44,7 @@ class Ildm:
         return self._built.module
 
     def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
-        """Phase vae: `maps`, `noise`, `valid`. Phase unet: see `nets.TwoDomainUNet.forward`. Has views x pairs rows."""
+        """Phase vae: `maps`, `noise`. Phase unet: see `nets.TwoDomainUNet.forward`. Has views x pairs rows."""
         return self._phase.prepare(batch, rng)
 
     def save(self, module: "nn.Module", folder: Path) -> None:

@@ -60,6 +60,8 @@ class UnetPhase:
         )
 
     def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
+        import torch
+
         views = Views(batch, self.options)
         factor = latent_factor(self.image_vae.vae)
         height, width = views.check_size(factor * 2 ** (len(self.module.unet.down_blocks) - 1))
@@ -71,7 +73,8 @@ class UnetPhase:
         image = self.image_vae.latents(views.pictures(), normal("image posterior"))
         intrinsic = self.map_vae.latents(views.maps(), normal("intrinsic posterior"))
         steps = int(self.scheduler.config.num_train_timesteps)
-        times = (views.draw(rng.uniform, "time") * steps).long().to(self.device)
+        times = (views.draw(rng.uniform, "time") if rng.time is None else torch.full((len(image),), rng.time)) * steps
+        times = times.long().clamp(max=steps - 1).to(self.device)
         noises = normal("image noise"), normal("intrinsic noise")
         return {
             "image": self.scheduler.add_noise(image, noises[0], times),
@@ -80,7 +83,6 @@ class UnetPhase:
             "intrinsic_target": target(self.scheduler, intrinsic, noises[1], times),
             "timesteps": times,
             "context": self.text(self._texts(views, rng)),
-            "valid": views.valid().to(self.device),
         }
 
     def save(self, module: "nn.Module", folder: Path) -> None:
@@ -114,8 +116,8 @@ class UnetPhase:
         return int(self.image_vae.vae.config.latent_channels)  # pyright: ignore[reportAttributeAccessIssue]
 
     def _texts(self, views: Views, rng: StepRng) -> list[str]:
-        dropped = views.draw(rng.uniform, "text") < self.options.text_drop
-        return ["" if drop else text for text, drop in zip(views.captions(), dropped.tolist(), strict=True)]
+        dropped = [drop for view in self.options.views for drop in rng.dropped(self.options.text_drop, f"text {view}")]
+        return ["" if drop else text for text, drop in zip(views.captions(), dropped, strict=True)]
 
 
 def target(scheduler: Any, latents: "torch.Tensor", noise: "torch.Tensor", times: "torch.Tensor") -> "torch.Tensor":

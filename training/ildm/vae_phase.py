@@ -52,7 +52,7 @@ class VaePhase:
         maps *= zero_mask(views, rng, self.options.layout, self.options.zero_mask)
         channels = cast(int, self.module.vae.config.latent_channels)  # pyright: ignore[reportAttributeAccessIssue]
         noise = views.normal(rng, (channels, height // factor, width // factor), "posterior")
-        found = {"maps": maps, "noise": noise, "valid": views.valid()}
+        found = {"maps": maps, "noise": noise}
         return {name: value.to(self.device) for name, value in found.items()}
 
     def save(self, module: "nn.Module", folder: Path) -> None:

@@ -50,12 +50,6 @@ class Views:
                 found.append(text)
         return found
 
-    def valid(self) -> "torch.Tensor":
-        """float32 (n,): 0 for padded and skipped rows."""
-        import torch
-
-        return torch.from_numpy(np.asarray(self.batch["valid"], np.float32)).repeat(len(self.options.views))
-
     def draw(self, one: "Callable[[str], torch.Tensor]", purpose: str) -> "torch.Tensor":
         """Random numbers (n, ...) for all images; `one` draws them for a purpose, such as `StepRng.uniform`."""
         import torch

@@ -9,8 +9,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-import numpy as np
-
 from ...shards.errors import BadInput
 from ..flow import draw_times, interpolate, velocity
 from ..recipe import Batch, Inputs, StepRng
@@ -88,8 +86,6 @@ class SpatialDiff:
     def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
         """Encode, and draw noise and time for each sample. Raises BadInput for another image size or a missing
         instruction."""
-        import torch
-
         texts = list(batch["instruction"])
         empty = [key for key, text in zip(batch["key"], texts, strict=True) if not text.strip()]
         if empty:
@@ -102,7 +98,6 @@ class SpatialDiff:
         noise = rng.normal(x.shape[1:]).to(x.device)
         sigma = draw_times(rng, options.times, shift=options.time_shift).to(x.device)
         inputs |= {"noisy": interpolate(x, noise, sigma), "velocity": velocity(x, noise), "sigma": sigma}
-        inputs["valid"] = torch.tensor(np.asarray(batch["valid"]), dtype=torch.float32, device=x.device)
         if options.depth_loss:
             encode = frozen.depth_latents if options.depth_loss == "latent" else frozen.depth_patches
             inputs["depth"] = encode(batch["depth"])

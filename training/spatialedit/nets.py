@@ -33,15 +33,15 @@ class EditNet(nn.Module):
 
         Args:
             inputs: source, target, noise: (B, C, 1, h, w) float32, normalized latents. t: (B,) in [0, 1]. text:
-                (B, L, D), of which the first length (B,) tokens are used. valid: (B,) bool.
+                (B, L, D), of which the first length (B,) tokens are used.
 
         Returns:
-            loss: mean over the valid samples of |v - v_theta|^2, v = noise - target, for the target item only.
+            loss: (B,) |v - v_theta|^2, v = noise - target, for the target item only.
         """
         noisy = interpolate(inputs["target"], inputs["noise"], inputs["t"])
         items = torch.stack([inputs["source"], noisy], dim=1)
         predicted = self.velocity(items, inputs["t"], inputs["text"], inputs["length"])
-        return {"loss": flow_loss(predicted, velocity(inputs["target"], inputs["noise"]), inputs["valid"])}
+        return {"loss": flow_loss(predicted, velocity(inputs["target"], inputs["noise"]))}
 
     def velocity(self, items: Tensor, t: Tensor, text: Tensor, length: Tensor) -> Tensor:
         """v_theta of the last item, (B, C, 1, h, w), from items (B, 2, C, 1, h, w)."""

@@ -112,7 +112,7 @@ class SpatialEdit:
         import torch
 
         views = [self.model_view(batch, index) for index in range(len(batch["key"]))]
-        dropped = (rng.uniform("drop") < self.options.text_drop).tolist()
+        dropped = rng.dropped(self.options.text_drop)
         texts = ["" if drop else words for drop, (_, _, words) in zip(dropped, views, strict=True)]
         source = torch.stack([self.latent(picture) for picture, _, _ in views])
         target = torch.stack([self.latent(picture) for _, picture, _ in views])
@@ -125,7 +125,6 @@ class SpatialEdit:
             "t": draw_times(rng, options.times, mean=options.times_mean, std=options.times_std, shift=options.shift),
             "text": torch.nn.utils.rnn.pad_sequence(encoded, batch_first=True),
             "length": torch.tensor([len(each) for each in encoded]),
-            "valid": torch.as_tensor(np.array(batch["valid"])),
         }
         return {name: value.to(self.pipeline.vae.device) for name, value in inputs.items()}
 

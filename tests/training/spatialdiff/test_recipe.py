@@ -67,7 +67,7 @@ def test_ablations_change_only_their_own_parts(tmp_path: Path):
         recipe, net = built(ablation=ablation)
         made[ablation] = (net, inputs_of(recipe, batch_of(recipe, tmp_path / "set")))
     (_, first), (full, last) = made["lora_only"], made["latent_depth"]
-    for name in ("noisy", "velocity", "sigma", "source", "text", "pooled", "guidance", "valid"):
+    for name in ("noisy", "velocity", "sigma", "source", "text", "pooled", "guidance"):
         assert torch.equal(first[name], last[name]), name
     assert torch.equal(first["image_ids"], last["image_ids"][:8])
     with torch.no_grad():
@@ -91,7 +91,6 @@ def test_the_inputs_of_a_step_follow_the_formulas(tmp_path: Path):
     torch.testing.assert_close(inputs["velocity"], noise - x)
     assert torch.equal(inputs["source"], recipe.frozen.latents(batch["source"]))
     assert torch.equal(inputs["depth"], recipe.frozen.depth_latents(batch["depth"]))
-    assert torch.equal(inputs["valid"], torch.ones(2))
     assert torch.equal(inputs["guidance"], torch.ones(2))
     assert inputs["geometry"].shape == (2, 5 + 16, 64)
     assert not any(value.requires_grad for value in inputs.values())

@@ -30,19 +30,8 @@ def test_the_loss_is_that_of_noise_minus_target_on_the_last_item_only(case):
             ((predicted_by_hand(case, i) - (inputs["noise"][i] - inputs["target"][i])) ** 2).mean() for i in range(4)
         ]
         loss = case.module(inputs)["loss"]
-    assert loss.item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-5)
+    assert loss.tolist() == pytest.approx(torch.stack(errors).tolist(), rel=1e-5)
     assert min(errors).item() > 0.1
-
-
-def test_padded_samples_do_not_count(case):
-    valid = torch.tensor([True, False, True, False])
-    with torch.no_grad():
-        errors = [
-            ((predicted_by_hand(case, i) - (case.inputs["noise"][i] - case.inputs["target"][i])) ** 2).mean()
-            for i in (0, 2)
-        ]
-        loss = case.module({**case.inputs, "valid": valid})["loss"]
-    assert loss.item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-5)
 
 
 def test_texts_of_equal_length_share_a_pass_without_padding(case):
