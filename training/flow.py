@@ -4,6 +4,7 @@ Invariant: t = 0 is the image and t = 1 the noise, everywhere. So t equals sigma
 time step that a model expects is t or 1000 t, depending on the model.
 """
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 from ..shards.errors import BadInput
@@ -67,6 +68,14 @@ def shifted(sigma: "torch.Tensor", shift: float) -> "torch.Tensor":
     if shift <= 0:
         raise BadInput(f"shift must be above 0 (got {shift:g}); 1 leaves the times unchanged")
     return shift * sigma / (1 + (shift - 1) * sigma)
+
+
+def resolution_shift(tokens: int) -> float:
+    """The shift of FLUX's schedules for an image of this many tokens: e^mu, where mu is linear in the number of tokens,
+    0.5 for 256 and 1.15 for 4096 (the defaults of `calculate_shift` in diffusers)."""
+    from diffusers.pipelines.flux.pipeline_flux_kontext import calculate_shift
+
+    return math.exp(calculate_shift(tokens))
 
 
 def flow_loss(predicted: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":

@@ -1,10 +1,11 @@
 """The options of SpatialDiff.
 
-Invariant: defaults are the paper's values; fields that the paper does not specify say so.
+Invariant: defaults are the paper's values. The paper trains with the code of UNO (Wu et al. 2025, arXiv 2504.02160), so
+what the paper does not say follows UNO's training script; fields that neither specifies say so.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -40,10 +41,13 @@ class ConnectorSection(Options):
 
 
 class LoraSection(Options):
-    """LoRA on the eight projections of each attention layer of the transformer."""
+    """LoRA on the eight projections of each attention layer of the transformer: 104.6 M weights at rank 64."""
 
     rank: int = Field(default=64, ge=1)
     alpha: float = Field(default=64, gt=0)
+    proj_out: bool = False
+    """Also on the output layer of the 38 single-stream blocks (attention and MLP), as in UNO: 149.4 M weights. UNO has
+    119.5 M: there one LoRA serves query, key and value together."""
 
 
 class SpatialDiffOptions(Options):
@@ -65,11 +69,15 @@ class SpatialDiffOptions(Options):
     geometry: GeometrySection = GeometrySection()
     connector: ConnectorSection = ConnectorSection()
     lora: LoraSection = LoraSection()
-    times: TimeDistribution = "logit_normal"
-    """Distribution of t; not specified in the paper."""
-    time_shift: float = Field(default=1.0, gt=0)
+    times: TimeDistribution = "uniform"
+    """Distribution of t before the shift; uniform in UNO."""
+    time_shift: Literal["resolution"] | Annotated[float, Field(gt=0)] = "resolution"
+    """Shift of t toward noise, see `training.flow.shifted`. `resolution`: FLUX's, from the number of tokens, as in UNO:
+    e^0.63 = 1.878 for 1024 tokens."""
+    text_drop: float = Field(default=0.1, ge=0, le=1)
+    """Probability of an empty instruction; UNO's."""
     guidance: float = Field(default=1.0, ge=0)
-    """Guidance input of the guidance-distilled base in training; not specified in the paper."""
+    """Guidance input of the guidance-distilled base in training; 1 in UNO."""
     instruction: Literal["text", "any"] = "text"
     """`text`: the sample's instruction. `any`: one of its variants, drawn again in each epoch."""
     text_tokens: int = Field(default=512, ge=1)

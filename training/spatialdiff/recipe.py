@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ...shards.errors import BadInput
-from ..flow import draw_times, interpolate, velocity
+from ..flow import draw_times, interpolate, resolution_shift, velocity
 from ..recipe import Batch, Inputs, StepRng
 from .build import build_net
 from .files import load_folder, load_part, read_options, save_folder
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-_PAPER: Final = {"steps": 3000, "batch_size": 4, "lr": 1e-4}
-"""For 8 GPUs; `batch_size` is per GPU."""
+_PAPER: Final = {"steps": 3000, "batch_size": 4, "lr": 1e-4, "warmup": 100}
+"""For 8 GPUs; `batch_size` is per GPU. The warmup is UNO's."""
 _TINY: Final = {
     "steps": 100,
     "batch_size": 4,
@@ -86,17 +86,19 @@ class SpatialDiff:
     def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
         """Encode, and draw noise and time for each sample. Raises BadInput for another image size or a missing
         instruction."""
-        texts = list(batch["instruction"])
+        texts = batch["instruction"]
         empty = [key for key, text in zip(batch["key"], texts, strict=True) if not text.strip()]
         if empty:
             raise BadInput(
                 f"sample {empty[0]} has no instruction: build layer instruction, then rerun spatialdata shard"
             )
         frozen, options = self.frozen, self.options
+        texts = ["" if drop else text for drop, text in zip(rng.dropped(options.text_drop), texts, strict=True)]
         inputs = frozen.condition(batch["source"], texts, options.guidance)
         x = frozen.latents(batch["target"])
         noise = rng.normal(x.shape[1:]).to(x.device)
-        sigma = draw_times(rng, options.times, shift=options.time_shift).to(x.device)
+        shift = resolution_shift(x.shape[1]) if options.time_shift == "resolution" else options.time_shift
+        sigma = draw_times(rng, options.times, shift=shift).to(x.device)
         inputs |= {"noisy": interpolate(x, noise, sigma), "velocity": velocity(x, noise), "sigma": sigma}
         if options.depth_loss:
             encode = frozen.depth_latents if options.depth_loss == "latent" else frozen.depth_patches

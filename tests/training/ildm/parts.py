@@ -44,7 +44,7 @@ def train(recipe: Ildm, batch: dict[str, Any], steps: int, lr: float) -> tuple[A
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr)
     losses: list[float] = []
     for _ in range(steps):
-        loss = module(inputs)["loss"]
+        loss = module(inputs)["loss"].mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
