@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from .checkpoint import EMA, MODEL, Checkpoints, Facts, read_state, weights_at, write_state
 from .config import TrainConfig
 from .recipe import Batches, TrainingRecipe
-from .sharding import full_parameters, full_tensors, load_optimizer_state, optimizer_state, shard_like, shard_module
+from .sharding import (
+    full_parameters,
+    full_tensors,
+    load_optimizer_state,
+    optimizer_state,
+    reshard,
+    shard_like,
+    shard_module,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -164,11 +172,15 @@ def ema_weights(run: Run) -> Generator[None]:
     if run.ema is None:
         yield
         return
+    if run.sharded:
+        reshard(run.module)
     run.ema.store(run.parameters)
     run.ema.copy_to(run.parameters)
     try:
         yield
     finally:
+        if run.sharded:
+            reshard(run.module)
         run.ema.restore(run.parameters)
 
 

@@ -47,7 +47,7 @@ def test_a_run_from_a_file_and_images_sampled_from_it(triplets: Path, tmp_path: 
     assert (one[:, right:] == other[:, right:]).all()
     assert all((one[16 + row * 28 :][:24, right:] < 100).any() for row in range(3))
     with pytest.raises(BadInput, match=r"the shards have no split val: .*--split train"):
-        run_sample(tmp_path / "out", [str(triplets)])
+        run_sample(tmp_path / "out", [str(triplets / "train")])
     again = run_sample(tmp_path / "out", [str(triplets)], count=3, split="train")
     assert again == tmp_path / "out" / "samples" / "00000005-seed0.png"
     assert (np.asarray(Image.open(again)) == one).all()
