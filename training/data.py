@@ -23,7 +23,8 @@ def open_batches(
 ) -> Batches:
     """The stream of a recipe; `options` are further options of `shards.stream`.
 
-    Raises BadInput if the shards lack members of the recipe; the message names them and what to build.
+    Raises BadInput if the shards lack members of the recipe (and `changed`, for `loss.changed_weight`); the message
+    names them and what to build.
     """
     import torch
 
@@ -33,6 +34,8 @@ def open_batches(
         **recipe.stream_options,
         **options,
     }
+    if config.loss.changed_weight != 1:
+        chosen["members"] = (*_members(recipe), "changed")
     if torch.cuda.is_available():
         from ..shards.streaming.loader import pinned
 
@@ -40,6 +43,13 @@ def open_batches(
     if opens := getattr(recipe, "open_stream", None):
         return opens(shards, split, chosen)
     return stream(shards, recipe.shards, split=split, **chosen)
+
+
+def _members(recipe: TrainingRecipe) -> tuple[str, ...]:
+    """The members of a recipe that can weigh edits. Raises BadInput for another recipe."""
+    if not getattr(recipe, "weighs_edits", False):
+        raise BadInput(f"recipe {recipe.name} cannot weigh what an edit changed: remove loss.changed_weight")
+    return tuple(recipe.stream_options["members"])
 
 
 def open_held_out(recipe: TrainingRecipe, config: TrainConfig, shards: Shards, **options: Any) -> Batches | None:

@@ -21,6 +21,7 @@ from .checkpoint import Checkpoints, lock_run, read_facts
 from .config import TrainConfig
 from .data import Shards, first_batch, open_batches
 from .errors import explain_out_of_memory, nonfinite_error
+from .flow import edit_weights
 from .metrics import Metrics, check_logger, start_trackers
 from .recipe import Batch, Batches, StepRng, TrainingRecipe
 from .run import Run, samples_per_step, save_run, seed_of, start_run
@@ -225,6 +226,8 @@ def _backward(run: Run, batch: Batch, step: int, valid: int) -> "dict[str, torch
 
     with torch.no_grad():
         inputs = run.recipe.prepare(batch, StepRng(run.config.seed, step, tuple(batch["key"])))
+    if (changed := inputs.pop("changed", None)) is not None:
+        inputs["weight"] = edit_weights(changed, run.config.loss.changed_weight)
     with run.accelerator.autocast():
         losses = run.module(inputs)
     parts = {name: valid_sum(value, batch["valid"]) / valid for name, value in losses.items()}

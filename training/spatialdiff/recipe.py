@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ...shards.errors import BadInput
-from ..flow import draw_times, interpolate, resolution_shift, velocity
+from ..flow import changed_shares, draw_times, interpolate, resolution_shift, velocity
 from ..recipe import Batch, Inputs, StepRng
 from .build import build_net
 from .files import load_folder, load_parts, save_folder
@@ -44,6 +44,7 @@ class SpatialDiff:
     shards: ClassVar = "spatialdiff"
     options_type: ClassVar = SpatialDiffOptions
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"paper": _PAPER, "tiny": _TINY})
+    weighs_edits: ClassVar = True
     memory_knobs: ClassVar = (
         "recipe.text_tokens: 256",
         "recipe.lora.rank: 32",
@@ -110,6 +111,8 @@ class SpatialDiff:
         shift = resolution_shift(x.shape[1]) if options.time_shift == "resolution" else options.time_shift
         sigma = draw_times(rng, options.times, shift=shift).to(x.device)
         inputs |= {"noisy": interpolate(x, noise, sigma), "velocity": velocity(x, noise), "sigma": sigma}
+        if "changed" in batch:
+            inputs["changed"] = changed_shares(batch["changed"], PATCH).flatten(1)[..., None].to(x.device)
         if options.depth_loss:
             encode = frozen.depth_latents if options.depth_loss == "latent" else frozen.depth_patches
             inputs["depth"] = encode(batch["depth"])
