@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..shards.errors import BadInput
 from ..shards.extras import require_all
-from .checkpoint import EMA, MODEL, Checkpoints, read_facts
+from .checkpoint import best_weights, find_checkpoint, read_facts
 from .config import TrainConfig, load_config, parse_config
 from .data import Shards, first_batch, open_batches, open_held_out, take
 from .errors import explain_out_of_memory
@@ -75,10 +75,7 @@ def run_sample(
     import torch
 
     _check_packages()
-    checkpoints = Checkpoints(Path(out), keep=1)
-    folder = checkpoints.newest() if step is None else checkpoints.of(step)
-    if folder is None:
-        raise BadInput(f"{out} holds no checkpoint: give the --out folder of a run")
+    folder = find_checkpoint(Path(out), step)
     facts = read_facts(folder)
     recipe_type = get_recipe(facts.recipe)
     settings = parse_config(recipe_type, facts.config, str(folder))
@@ -112,7 +109,7 @@ def _load_trained(recipe: TrainingRecipe, settings: TrainConfig, folder: Path, d
     import torch
 
     module = recipe.build(device, torch.bfloat16 if settings.precision == "bf16" else torch.float32)
-    recipe.load(module, folder / EMA if (folder / EMA).is_dir() else folder / MODEL)
+    recipe.load(module, best_weights(folder))
     return module.to(device).eval()
 
 

@@ -90,6 +90,10 @@ class Linear:
     def __init__(self, options: LinearOptions) -> None:
         self.options = options
 
+    @classmethod
+    def models(cls, options: LinearOptions) -> tuple[str, ...]:
+        return ("somebody/linear-base",)
+
     @property
     def stream_options(self) -> Mapping[str, Any]:
         return {"images": "float"}

@@ -55,6 +55,10 @@ class SpatialDiff:
         self.options = options
         self._frozen: Frozen | None = None
 
+    @classmethod
+    def models(cls, options: SpatialDiffOptions) -> Sequence[str]:
+        return (options.base, *([options.geometry.model] if options.spatial else []))
+
     @property
     def frozen(self) -> Frozen:
         """The frozen models; available after `build`."""
