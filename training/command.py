@@ -1,6 +1,7 @@
 """Implementation of `spatialdata train`: training from a configuration file, and images sampled from a checkpoint."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +12,7 @@ from .config import TrainConfig, load_config, parse_config
 from .data import Shards, first_batch, open_batches, open_held_out, take
 from .errors import explain_out_of_memory
 from .loop import OnStep, Summary, train
-from .recipe import Batches, TrainingRecipe
+from .recipe import Batch, Batches, TrainingRecipe
 from .registry import get_recipe
 from .sheets import write_sheet
 
@@ -82,7 +83,7 @@ def run_sample(
     recipe = _create(recipe_type, settings)
     batch = first_batch(_open_split(recipe, settings, _one_or_more(shards), split), count)
     if see := getattr(recipe, "see", None):
-        see(lambda count: take(batch, range(min(count, len(batch["key"])))))
+        see(partial(_first_of, batch))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with explain_out_of_memory(recipe, settings, "while sampling", "--count 1"):
         module = _load_trained(recipe, settings, folder, device)
@@ -91,6 +92,10 @@ def run_sample(
     path = Path(to) if to else Path(out) / "samples" / f"{facts.step:08d}-seed{seed}.png"
     write_sheet(path, batch, predictions)
     return path
+
+
+def _first_of(batch: Batch, count: int) -> Batch:
+    return take(batch, range(min(count, len(batch["key"]))))
 
 
 def _open_split(recipe: TrainingRecipe, settings: TrainConfig, shards: Shards, split: str) -> Batches:

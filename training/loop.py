@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from ..shards.errors import BadInput, SpatialdataError, Stopped
 from .accelerator import open_accelerator
 from .checkpoint import Checkpoints, lock_run, read_facts
 from .config import TrainConfig
-from .data import Shards, first_batch, open_batches
+from .data import Shards, first_training_samples, open_batches
 from .errors import explain_out_of_memory, nonfinite_error
 from .flow import edit_weights
 from .metrics import Metrics, check_logger, start_trackers
@@ -122,7 +123,7 @@ def _train(
         _resume_data(data, facts.data, folder)
     validation = open_validation(accelerator, recipe, config, shards)
     if see := getattr(recipe, "see", None):
-        see(lambda count: first_batch(open_batches(recipe, config, shards), count))
+        see(partial(first_training_samples, recipe, config, shards))
     resumed = facts.step if facts else 0
     start_trackers(accelerator, recipe.name, config, folder, resumed)  # before minutes of loading models: it may fail
     with explain_out_of_memory(recipe, config, "while loading models"):
