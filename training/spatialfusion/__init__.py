@@ -1,1 +1,1 @@
-"""SpatialFusion (our reading of its abstract): a branch beside the MLLM predicts the target's metric depth, which conditions the editing model."""
+"""SpatialFusion: depth of the target, predicted beside the MLLM, guides the edit. Our reading of the paper's abstract."""

@@ -1,5 +1,7 @@
-"""The result folder of a run: `branch`, `decoder` and `adapter` as safetensors, the options in `spatialfusion.json`, and
-in `lora/` the editing model's LoRA as its own recipe writes it (`spatialdiff`: diffusers' format; `spatialedit`: PEFT's).
+"""The result folder of a run.
+
+`branch`, `decoder` and `adapter` are safetensors files, `spatialfusion.json` holds the options, and `lora/` the editing
+model's LoRA as its own recipe writes it: `spatialdiff` in diffusers' format, `spatialedit` in PEFT's.
 
 Invariant: loading restores the saved weights bit for bit, or raises an error that names the mismatch.
 """

@@ -287,7 +287,8 @@ class SpatialFusionNet(nn.Module):
                 whether it is in meters. In stage 2 also the inputs of the backbone's network.
 
         Returns:
-            `loss`, `depth` and, in stage 2, `flow`: (B,). loss = depth in stage 1, flow + depth_weight depth in stage 2.
+            (B,) each: `loss`, `depth` and, in stage 2, `flow`. loss = depth in stage 1, flow + depth_weight * depth in
+            stage 2.
         """
         depth, confidence = self.depth(inputs)
         supervised = depth_loss(depth, confidence, inputs["teacher"], inputs["metric"], self.confidence_weight)

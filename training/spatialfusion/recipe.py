@@ -30,6 +30,7 @@ _TINY: Final = {
     "precision": "no",
     "gradient_checkpointing": False,
     "lr": 2e-3,
+    "warmup": 10,
     "save_every": 30,
     "validate_every": 60,
     "log": "none",
