@@ -60,7 +60,7 @@ class Frozen:
             "mllm_keys": padded([one.keys for one in read]),
             "mllm_values": padded([one.values for one in read]),
             "mllm_length": torch.tensor([one.keys.shape[-2] for one in read], device=self.device),
-            "mllm_next": torch.tensor([one.next for one in read], device=self.device),
+            "mllm_start": torch.tensor([one.start for one in read], device=self.device),
         }
 
 

@@ -25,12 +25,12 @@ class Context:
 
     Args:
         keys, values: (layers, key heads, L, head size) of the L tokens of the prompt; keys after RoPE.
-        next: the first position after the prompt, in each of the three dimensions of M-RoPE.
+        start: the first position after the prompt, in each of the three dimensions of M-RoPE.
     """
 
     keys: "torch.Tensor"
     values: "torch.Tensor"
-    next: int
+    start: int
 
 
 class Mllm:
@@ -58,7 +58,11 @@ class Mllm:
         from PIL import Image
 
         outputs: list[Any] = []
-        hook = self.language_model.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
+
+        def keep(_module: Any, _inputs: Any, output: Any) -> None:
+            outputs.append(output)
+
+        hook = self.language_model.register_forward_hook(keep)
         try:
             with torch.no_grad():
                 self._pipeline.encode_prompt_multiple_images(

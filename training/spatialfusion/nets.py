@@ -57,6 +57,9 @@ class SpatialBranch(nn.Module):
         rows, columns: the latent grid.
     """
 
+    grid: Tensor
+    """(3, 1, N): time, row and column of each query."""
+
     def __init__(self, language_model: Any, rows: int, columns: int) -> None:
         super().__init__()
         config = copy.deepcopy(language_model.config)
@@ -79,19 +82,19 @@ class SpatialBranch(nn.Module):
     def enable_gradient_checkpointing(self) -> None:
         self.gradient_checkpointing = True
 
-    def forward(self, keys: Tensor, values: Tensor, length: Tensor, next: Tensor) -> list[Tensor]:
+    def forward(self, keys: Tensor, values: Tensor, length: Tensor, start: Tensor) -> list[Tensor]:
         """Outputs (B, N, d) of four layers; the last one is that of the last layer.
 
         Args:
             keys, values: (B, layers, key heads, L, head size), of the MLLM.
             length: (B,) number of the L tokens that are not padding.
-            next: (B,) first position after the prompt. The queries continue there as the tokens of an image would:
-                (next, next + row, next + column).
+            start: (B,) first position after the prompt. The queries continue there as the tokens of an image would:
+                (start, start + row, start + column) (our reading).
         """
         hidden = self.queries.expand(len(keys), -1, -1)
         known = torch.arange(keys.shape[-2], device=keys.device) < length[:, None]
         mask = F.pad(known, (0, hidden.shape[1]), value=True)[:, None, None]
-        rotary = self.rotary(hidden, self.grid + next[:, None])
+        rotary = self.rotary(hidden, self.grid + start[:, None])
         shared: Any = {"position_embeddings": rotary, "attention_mask": mask, "past_key_values": _Joined(keys, values)}
         outputs: list[Tensor] = []
         for layer in self.layers:
@@ -247,7 +250,11 @@ class JoyAiBackbone(nn.Module):
 @contextmanager
 def _changed_output(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Generator[None]:
     """Inside, `change` is applied to the output of a module."""
-    hook = module.register_forward_hook(lambda _module, _inputs, output: change(output))
+
+    def apply(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        return change(output)
+
+    hook = module.register_forward_hook(apply)
     try:
         yield
     finally:
@@ -302,9 +309,9 @@ class SpatialFusionNet(nn.Module):
         """The target's depth in meters and its confidence, float32 (B, H, W).
 
         Args:
-            inputs: `mllm_keys`, `mllm_values`, `mllm_length`, `mllm_next`: see `SpatialBranch.forward`.
+            inputs: `mllm_keys`, `mllm_values`, `mllm_length`, `mllm_start`: see `SpatialBranch.forward`.
         """
-        return self.decoder(self.branch(*(inputs[f"mllm_{name}"] for name in ("keys", "values", "length", "next"))))
+        return self.decoder(self.branch(*(inputs[f"mllm_{name}"] for name in ("keys", "values", "length", "start"))))
 
 
 def depth_loss(depth: Tensor, confidence: Tensor, teacher: Tensor, metric: Tensor, alpha: float) -> Tensor:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...shards.errors import BadInput
+from ..config import merged
 from ..recipe import Inputs, StepRng
 from .build import Frozen, build_net
 from .depth import depth_picture
@@ -70,10 +71,7 @@ class SpatialFusionPipeline:
         import torch
 
         saved = read_options(Path(folder)).model_dump() | {"cache": ""}
-        options = SpatialFusionOptions.model_validate(
-            saved
-            | {name: {**saved[name], **value} if isinstance(value, dict) else value for name, value in changes.items()}
-        )
+        options = SpatialFusionOptions.model_validate(merged(saved, changes))
         where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         net, frozen = build_net(options, where, dtype or (torch.float32 if where.type == "cpu" else torch.bfloat16))
         load_parts(net, options, Path(folder))

@@ -57,7 +57,8 @@ def test_metrics_are_those_of_eigen_et_al_over_known_pixels():
     for row in range(2):
         d, other = exact[row][known[row]], predicted[row][known[row]]
         assert found["abs_rel"][row] == pytest.approx(np.mean(np.abs(other - d) / d))
-        assert found["delta1"][row] == pytest.approx(np.mean([max(a / b, b / a) < 1.25 for a, b in zip(d, other)]))
+        close = [max(a / b, b / a) < 1.25 for a, b in zip(d, other, strict=True)]
+        assert found["delta1"][row] == pytest.approx(np.mean(close))
     assert np.isnan(found["abs_rel"][2])
     assert np.isnan(found["delta1"][2])
     perfect = depth_metrics(exact + ~known, exact, known)

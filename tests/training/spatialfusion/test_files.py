@@ -102,14 +102,14 @@ def test_a_folder_that_does_not_fit_is_an_error_that_names_the_differences(tmp_p
 
 def test_a_damaged_or_foreign_folder_is_an_error(tmp_path: Path):
     recipe, net = built(stage=1)
-    with pytest.raises(BadInput, match="not a result folder of recipe spatialfusion: spatialfusion.json"):
+    with pytest.raises(BadInput, match=r"not a result folder of recipe spatialfusion: spatialfusion.json"):
         recipe.load(net, tmp_path)
     recipe.save(net, tmp_path / "one")
     (tmp_path / "one" / "decoder.safetensors").write_bytes(b"")
     with pytest.raises(BadInput, match=r"decoder.safetensors cannot be read .*: give a folder"):
         recipe.load(net, tmp_path / "one")
     (tmp_path / "one" / "decoder.safetensors").write_bytes((tmp_path / "one" / "branch.safetensors").read_bytes())
-    with pytest.raises(BadInput, match="decoder.safetensors does not fit the decoder of this configuration"):
+    with pytest.raises(BadInput, match=r"decoder.safetensors does not fit the decoder of this configuration"):
         recipe.load(net, tmp_path / "one")
     path = tmp_path / "one" / "spatialfusion.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "recipe": "spatialdiff"}))

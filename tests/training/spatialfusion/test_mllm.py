@@ -40,7 +40,7 @@ def test_keys_values_and_the_next_position_are_those_of_the_whole_prompt():
     positions, _ = model.get_rope_index(
         inputs["input_ids"], inputs["mm_token_type_ids"], inputs["image_grid_thw"], attention_mask=None
     )
-    assert found.next == positions.max() + 1 < tokens
+    assert found.start == positions.max() + 1 < tokens
 
 
 def test_queries_have_the_positions_of_an_images_tokens_after_the_prompt():
@@ -71,7 +71,7 @@ def test_hidden_states_of_the_mllm_are_the_same_bits_with_and_without_the_branch
             context.keys[None],
             context.values[None],
             torch.tensor([context.keys.shape[-2]]),
-            torch.tensor([context.next]),
+            torch.tensor([context.start]),
         )
     assert len(seen) == len(language_model.layers)
     assert torch.equal(seen[0], without[1])  # hidden_states: embeddings, then each layer; the last one is normed
@@ -109,7 +109,7 @@ def test_weights_are_read_from_a_folder_of_qwen3_vl_or_of_joyai(qwen: Path, tmp_
         context = found.read(PICTURE, "Go")
         assert torch.equal(context.keys, expected.keys)
         assert torch.equal(context.values, expected.values)
-        assert context.next == expected.next
+        assert context.start == expected.start
 
 
 def test_a_folder_of_another_model_is_an_error(tmp_path: Path):
@@ -118,5 +118,5 @@ def test_a_folder_of_another_model_is_an_error(tmp_path: Path):
     with pytest.raises(BadInput, match=f"'{tmp_path}' at {tmp_path} cannot be loaded as a Qwen3-VL"):
         load_mllm(options, CPU, torch.float32)
     options = SpatialFusionOptions.model_validate({"stage": 1, "flux": {"mllm": "./nowhere"}})
-    with pytest.raises(BadInput, match="weights folder ./nowhere does not exist"):
+    with pytest.raises(BadInput, match=r"weights folder ./nowhere does not exist"):
         load_mllm(options, CPU, torch.float32)

@@ -20,7 +20,6 @@ from spatialdata_builder.training.spatialfusion.nets import (
 from tests.training.spatialfusion.factory import SIDE, batch_of, built, inputs_of, perturb
 
 TOKENS = (SIDE // 16) ** 2
-NAMES = ("keys", "values", "length", "next")
 
 
 def language_model(layers: int = 3) -> Qwen3VLTextModel:

@@ -50,7 +50,7 @@ def test_stage_1_loads_no_editing_model(tmp_path: Path):
     flux = {"base": "./nowhere", "mllm": str(tmp_path / "qwen")}
     recipe, _ = built(stage=1, flux=flux)
     assert recipe.frozen.mllm._pipeline.vae is None
-    with pytest.raises(BadInput, match="weights folder ./nowhere does not exist"):
+    with pytest.raises(BadInput, match=r"weights folder ./nowhere does not exist"):
         built(stage=2, flux=flux)
 
 
@@ -82,9 +82,20 @@ def test_teacher_depth_and_texts_reach_the_inputs(tmp_path: Path):
         length = int(inputs["mllm_length"][row])
         assert torch.equal(inputs["mllm_keys"][row, :, :, :length], context.keys)
         assert torch.equal(inputs["mllm_values"][row, :, :, :length], context.values)
-        assert inputs["mllm_next"][row] == context.next
+        assert inputs["mllm_start"][row] == context.start
     instructed = built(stage=1)[0]
     assert not torch.equal(inputs_of(instructed, batch)["mllm_length"], inputs["mllm_length"])
+
+
+def test_depth_depends_on_source_and_text(tmp_path: Path):
+    recipe, net = built(stage=1)
+    perturb(net)
+    batch = batch_of(recipe, tmp_path / "set")
+    depth = net.depth(inputs_of(recipe, batch))[0]
+    for changed in ({"source": 255 - batch["source"]}, {"instruction": ["Turn it.", "Turn it."]}):
+        assert not torch.equal(net.depth(inputs_of(recipe, {**batch, **changed}))[0], depth)
+    same = {**batch, "target": 255 - batch["target"], "metric": 2 * batch["metric"]}
+    assert torch.equal(net.depth(inputs_of(recipe, same))[0], depth)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
