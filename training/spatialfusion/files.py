@@ -8,17 +8,15 @@ Invariant: loading restores the saved weights bit for bit, or raises an error th
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ...shards.errors import BadInput
+from ..spatialdiff.files import load_part
 from .options import SpatialFusionOptions
-
-if TYPE_CHECKING:
-    from torch import nn
 
 DESCRIPTION: Final = "spatialfusion.json"
 LORA: Final = "lora"
-STAGE_1: Final = ("branch", "decoder")
+_STAGE_1: Final = ("branch", "decoder")
 _FORMAT: Final = 1
 _NETWORK_OPTIONS: Final = ("stage", "backbone", "width", "height", "decoder")
 """Options that define the network, besides those of the LoRA; they must match on load."""
@@ -53,7 +51,7 @@ def read_options(folder: Path) -> SpatialFusionOptions:
 
 def load_parts(module: Any, options: SpatialFusionOptions, folder: Path) -> None:
     """Load what `save_parts` wrote. Raises BadInput that names what differs or is missing."""
-    check_network(options, folder, _NETWORK_OPTIONS)
+    _check_network(options, folder, _NETWORK_OPTIONS)
     for name in _parts(options):
         load_part(getattr(module, name), folder, name)
 
@@ -62,32 +60,17 @@ def load_stage_1(module: Any, options: SpatialFusionOptions, folder: Path) -> No
     """Load branch and decoder of stage 1. Raises BadInput if the folder is not a fitting result of stage 1."""
     if (stage := read_options(folder).stage) != 1:
         raise BadInput(f"recipe.init {folder} was saved by stage {stage}: give a folder saved by stage 1")
-    check_network(options, folder, _NETWORK_OPTIONS[1:])
-    for name in STAGE_1:
+    _check_network(options, folder, _NETWORK_OPTIONS[1:])
+    for name in _STAGE_1:
         load_part(getattr(module, name), folder, name)
 
 
-def check_network(options: SpatialFusionOptions, folder: Path, names: tuple[str, ...]) -> None:
+def _check_network(options: SpatialFusionOptions, folder: Path, names: tuple[str, ...]) -> None:
     saved, here = read_options(folder).model_dump(mode="json"), options.model_dump(mode="json")
     wrong = [f"{name} is {saved[name]}, here {here[name]}" for name in names if saved[name] != here[name]]
     if wrong:
         raise BadInput(f"{folder} was saved with another configuration: {'; '.join(wrong)}")
 
 
-def load_part(part: "nn.Module", folder: Path, name: str) -> None:
-    """Load the weights of one part. Raises BadInput for a missing file or another shape."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = folder / f"{name}.safetensors"
-    try:
-        part.load_state_dict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise BadInput(f"{path} cannot be read ({error}): give a folder saved by a run of spatialfusion") from error
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BadInput(f"{path} does not fit the {name} of this configuration ({reason})") from error
-
-
 def _parts(options: SpatialFusionOptions) -> tuple[str, ...]:
-    return STAGE_1 if options.stage == 1 else (*STAGE_1, "adapter")
+    return _STAGE_1 if options.stage == 1 else (*_STAGE_1, "adapter")

@@ -11,7 +11,7 @@ Shapes: B samples, H x W pixels, N = H/16 * W/16 tokens of the latent grid in ro
 import copy
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -173,20 +173,6 @@ class DepthAdapter(nn.Module):
     def forward(self, depth: Tensor) -> Tensor:
         """(B, H, W) in meters to (B, N, width)."""
         return self.out(self.encoder(depth.log()[:, None]).flatten(2).transpose(1, 2))
-
-
-class Backbone(Protocol):
-    """An editing model that trains by flow matching."""
-
-    width: int
-
-    def __call__(self, inputs: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
-        """The flow matching loss (B,), with tokens (B, N, width) added to those of the target."""
-        ...
-
-    def conditioned(self, tokens: Tensor) -> AbstractContextManager[None]:
-        """Inside, the tokens are added in each forward pass over this batch."""
-        ...
 
 
 class FluxBackbone(nn.Module):

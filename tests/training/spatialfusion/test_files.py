@@ -106,7 +106,7 @@ def test_a_damaged_or_foreign_folder_is_an_error(tmp_path: Path):
         recipe.load(net, tmp_path)
     recipe.save(net, tmp_path / "one")
     (tmp_path / "one" / "decoder.safetensors").write_bytes(b"")
-    with pytest.raises(BadInput, match=r"decoder.safetensors cannot be read .*: give a folder"):
+    with pytest.raises(BadInput, match=r"decoder.safetensors cannot be read .*: give the result folder"):
         recipe.load(net, tmp_path / "one")
     (tmp_path / "one" / "decoder.safetensors").write_bytes((tmp_path / "one" / "branch.safetensors").read_bytes())
     with pytest.raises(BadInput, match=r"decoder.safetensors does not fit the decoder of this configuration"):
