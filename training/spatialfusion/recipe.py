@@ -29,7 +29,7 @@ _TINY: Final = {
     "batch_size": 4,
     "precision": "no",
     "gradient_checkpointing": False,
-    "lr": 2e-3,
+    "lr": 1e-3,
     "warmup": 10,
     "save_every": 30,
     "validate_every": 60,

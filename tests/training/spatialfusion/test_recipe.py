@@ -157,28 +157,40 @@ def test_with_bfloat16_trainable_parts_stay_float32(backbone: str, tmp_path: Pat
     assert all(value.dtype == torch.float32 and value.isfinite().all() for value in losses.values())
 
 
-def test_stage_1_overfits_eight_samples_in_meters(tmp_path: Path):
+def test_stage_1_learns_depth_in_meters_from_the_text(tmp_path: Path):
+    """Eight samples with one source: the text alone says whether the target is near or far."""
     recipe, net = built(stage=1)
-    batch = batch_of(recipe, tmp_path / "set", 8)
+    stored = batch_of(recipe, tmp_path / "set", 8)
+    near = np.arange(8) % 2 == 0
+    batch = {
+        **stored,
+        "source": np.repeat(stored["source"][:1], 8, 0),
+        "metric": stored["metric"] * np.where(near, 0.6, 1.6).astype(np.float32)[:, None, None],
+        "instruction": ["Bring the boxes near to the camera." if one else "Push them far away." for one in near],
+    }
     inputs = inputs_of(recipe, batch)
     optimizer = torch.optim.AdamW(net.parameters(), 3e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 120)
     losses = []
-    for _ in range(200):
+    for _ in range(120):
         loss = net(inputs)["loss"].mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
+        schedule.step()
         losses.append(loss.item())
     assert losses[-1] < 0.25 * losses[0]
+    depth = net.depth(inputs)[0].detach().numpy()
+    assert depth[~near].mean() / depth[near].mean() == pytest.approx(1.6 / 0.6, rel=0.2)
     found = recipe.validation_metrics(net, batch, 0)
+    expected = depth_metrics(depth, batch["metric"], batch["metric"] > 0)
     assert set(found) == {"abs_rel", "delta1"}
-    assert found["abs_rel"].shape == (8,)
+    for name, value in found.items():
+        assert value.shape == (8,)
+        np.testing.assert_allclose(value, expected[name], rtol=1e-5)
     assert found["abs_rel"].mean() < 0.15
     assert found["delta1"].mean() > 0.8
-    depth, _ = net.depth(inputs)
-    expected = depth_metrics(depth.detach().numpy(), batch["metric"], batch["metric"] > 0)
-    np.testing.assert_allclose(found["abs_rel"], expected["abs_rel"], rtol=1e-5)
 
 
 def test_metrics_of_depth_without_a_unit_ignore_the_scale(tmp_path: Path):
