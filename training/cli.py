@@ -24,6 +24,7 @@ _TITLES: Final = {
     "spatialdiff": "Train SpatialDiff (FLUX.1-Kontext with geometry tokens and latent depth).",
     "ildm": "Train I-LDM (joint denoising of image and intrinsics).",
     "spatialedit": "Train a LoRA of SpatialEdit-16B.",
+    "spatialfusion": "Train SpatialFusion (predicted depth of the target guides the edit).",
 }
 
 
