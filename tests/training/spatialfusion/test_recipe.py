@@ -250,6 +250,6 @@ def test_defaults_and_example():
     assert options == SpatialFusionOptions()
     assert (options.stage, options.backbone, options.teacher, options.text_drop) == (2, "flux-kontext", "exact", 0.1)
     assert (options.flux.times, options.joyai.times, options.joyai.time_shift) == ("uniform", "logit_normal", 1.5)
-    assert options.flux.time_shift == pytest.approx(np.exp(0.63), rel=1e-4)
+    assert options.flux.time_shift == "resolution"
     preset = load_config(SpatialFusion, preset="tiny")
     assert SpatialFusionOptions.model_validate(preset.recipe).tiny
