@@ -49,5 +49,14 @@ def fixed_batch(recipe: TrainingRecipe, config: TrainConfig, shards: Shards, cou
         if split:
             raise
         found = open_batches(recipe, config, shards, order="stored")
-    with closing(found.batches(min(count, found.largest_bucket))) as batches:
-        return next(batches)
+    return _first(found, count)
+
+
+def probe_batch(recipe: TrainingRecipe, config: TrainConfig, shards: Shards, count: int) -> Batch:
+    """The first samples of the training order, the same in every process and after a resume; see `fixed_batch`."""
+    return _first(open_batches(recipe, config, shards), count)
+
+
+def _first(batches: Batches, count: int) -> Batch:
+    with closing(batches.batches(min(count, batches.largest_bucket))) as found:
+        return next(found)

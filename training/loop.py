@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from ..shards.errors import BadInput, SpatialdataError
 from .accelerator import open_accelerator
 from .checkpoint import Checkpoints, lock_run, read_facts
 from .config import TrainConfig
-from .data import Shards, fixed_batch, open_batches
+from .data import Shards, fixed_batch, open_batches, probe_batch
 from .errors import explain_out_of_memory, nonfinite_error
 from .metrics import Metrics, check_logger, show_picture, start_trackers
 from .recipe import Batch, StepRng, TrainingRecipe
@@ -104,6 +105,8 @@ def _train(
     if facts:
         data.load_state_dict(facts.data)
     fixed = fixed_batch(recipe, config, shards, config.validate_samples) if config.validate_every else {}
+    if see := getattr(recipe, "see", None):
+        see(partial(probe_batch, recipe, config, shards))
     resumed = facts.step if facts else 0
     start_trackers(accelerator, recipe.name, config, folder, resumed)  # before minutes of loading models: it may fail
     with explain_out_of_memory(recipe, config, "while loading models"):

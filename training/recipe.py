@@ -90,6 +90,9 @@ class TrainingRecipe(Protocol):
             `Batches`. Options are those of `shards.stream` and include `stream_options`.
         begin(module): called after `build` in new runs only, to load initial weights. Checkpoints hold these weights,
             so a resumed run does not need their files.
+        see(first): called before `build` in every start; `first(count)` returns the first samples of the training
+            order as a batch, the same in every process and after a resume. For statistics of the data that `save`
+            writes with the weights.
         memory_knobs: Sequence[str]; options of the recipe that save memory, listed in the out-of-memory error.
     If `gradient_checkpointing` is set, the method `enable_gradient_checkpointing` of each submodule that has one is
     called.
