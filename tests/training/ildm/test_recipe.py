@@ -14,11 +14,12 @@ from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.ildm.models import Base
 from spatialdata_builder.training.ildm.options import IldmOptions
 from spatialdata_builder.training.ildm.recipe import Ildm
+from spatialdata_builder.training.ildm.tiny import tiny_part
 from spatialdata_builder.training.ildm.unet_phase import target
 from spatialdata_builder.training.ildm.vae_phase import zero_mask
 from spatialdata_builder.training.ildm.views import Views
 from spatialdata_builder.training.recipe import StepRng
-from tests.training.ildm.parts import CPU, SIDE, first_batch, make_shards, rng_of, tiny
+from tests.training.ildm.parts import CPU, SIDE, first_batch, first_of, make_shards, rng_of, tiny
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +27,11 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
     return make_shards(tmp_path_factory.mktemp("shards"), 4)
 
 
-def built(**changes: Any) -> tuple[Ildm, torch.nn.Module]:
+def built(shards: str = "", **changes: Any) -> tuple[Ildm, torch.nn.Module]:
+    """With `shards`, the recipe has seen their first samples."""
     recipe = Ildm(tiny(**changes))
+    if shards:
+        recipe.see(first_of(shards, recipe))
     return recipe, recipe.build(CPU, torch.float32)
 
 
@@ -158,7 +162,7 @@ def perturbed(module: torch.nn.Module) -> torch.nn.Module:
 
 @pytest.mark.parametrize("changes", [{"phase": "vae"}, {"train_base": False}, {"train_base": True}], ids=str)
 def test_trained_weights_are_restored_bit_for_bit(shards: str, tmp_path: Path, changes: dict[str, Any]):
-    recipe, module = built(**changes)
+    recipe, module = built(shards, **changes)
     recipe.save(perturbed(module), tmp_path)
     again, fresh = built(**changes)
     again.load(fresh, tmp_path)
@@ -167,7 +171,7 @@ def test_trained_weights_are_restored_bit_for_bit(shards: str, tmp_path: Path, c
     for (name, one), (_, two) in zip(module.named_parameters(), fresh.named_parameters(), strict=True):
         assert torch.equal(one, two), name
     with torch.no_grad():
-        assert module(inputs)["loss"] == fresh(inputs)["loss"]
+        assert torch.equal(module(inputs)["loss"], fresh(inputs)["loss"])
 
 
 def test_lora_loads_in_the_stable_diffusion_pipeline_of_diffusers(tmp_path: Path):
@@ -176,35 +180,35 @@ def test_lora_loads_in_the_stable_diffusion_pipeline_of_diffusers(tmp_path: Path
     base = Base("tiny")
     pipeline = StableDiffusionPipeline(
         vae=base.vae(torch.float32),
-        text_encoder=base.text_encoder(torch.float32),
-        tokenizer=base.tokenizer(),
-        unet=base.unet(torch.float32),
+        text_encoder=tiny_part("text_encoder"),
+        tokenizer=tiny_part("tokenizer"),
+        unet=base.network(torch.float32),
         scheduler=base.scheduler(DDPMScheduler),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
     pipeline.load_lora_weights(tmp_path)
-    merged = base.unet(torch.float32)
+    merged = base.network(torch.float32)
     with torch.no_grad():
-        for name, layer in module.unet.named_modules():
+        for name, layer in module.network.named_modules():
             if name.endswith((".attn1.to_q", ".attn1.to_k", ".attn1.to_v", ".attn1.to_out.0")):
                 update = layer.lora_B["default"].weight @ layer.lora_A["default"].weight
                 merged.get_submodule(name).weight.add_(2 / 4 * update)
         inputs = torch.randn(1, 4, 4, 4), torch.tensor([5]), torch.randn(1, 77, 16)
         expected = merged(*inputs).sample
         torch.testing.assert_close(pipeline.unet(*inputs).sample, expected, atol=1e-5, rtol=1e-4)
-        assert (base.unet(torch.float32)(*inputs).sample - expected).abs().max() > 1e-3
+        assert (base.network(torch.float32)(*inputs).sample - expected).abs().max() > 1e-3
 
 
-def test_saved_folders_load_in_the_libraries(tmp_path: Path):
-    recipe, module = built(phase="vae")
+def test_saved_folders_load_in_the_libraries(shards: str, tmp_path: Path):
+    recipe, module = built(phase="vae", shards=shards)
     recipe.save(module, tmp_path / "vae")
     assert AutoencoderKL.from_pretrained(tmp_path / "vae").config.in_channels == 8
     recipe, module = built(train_base=True)
     recipe.save(perturbed(module), tmp_path / "unet")
     base = UNet2DConditionModel.from_pretrained(tmp_path / "unet" / "unet")
-    assert torch.equal(base.conv_in.weight, module.unet.conv_in.weight)
+    assert torch.equal(base.conv_in.weight, module.network.conv_in.weight)
     with safe_open(tmp_path / "unet" / "pytorch_lora_weights.safetensors", framework="pt") as opened:
         metadata = json.loads(opened.metadata()["lora_adapter_metadata"])
     assert metadata["unet.target_modules"] == ["attn1.to_k", "attn1.to_out.0", "attn1.to_q", "attn1.to_v"]
@@ -235,9 +239,12 @@ def test_bad_input_gives_one_line_errors(shards: str, tmp_path: Path):
         sized.prepare(batch, rng_of(batch))
     with pytest.raises(BadInput, match="multiples of 16"):
         recipe.prepare({**batch, "source_depth": np.zeros((2, 40, 40))}, rng_of(batch))
-    with pytest.raises(BadInput, match="intrinsic_vae is empty"):
-        Ildm(IldmOptions(base=str(tmp_path))).build(CPU, torch.float32)
     with pytest.raises(BadInput, match=r"holds no ildm.json"):
         built(intrinsic_vae=str(tmp_path))
+    with pytest.raises(BadInput, match=r"no readable model_index\.json"):
+        Ildm(IldmOptions(base=str(tmp_path))).build(CPU, torch.float32)
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    with pytest.raises(BadInput, match="intrinsic_vae is empty"):
+        Ildm(IldmOptions(base=str(tmp_path))).build(CPU, torch.float32)
     with pytest.raises(BadInput, match="no usable vae/"):
         Ildm(IldmOptions(base=str(tmp_path), phase="vae")).build(CPU, torch.float32)

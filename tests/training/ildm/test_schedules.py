@@ -13,15 +13,15 @@ from spatialdata_builder.training.ildm.schedules import Drop, Gaussian
 )
 def test_drop_is_1_in_inner_blocks_at_times_up_to_tau(block: int, time: float, weight: float):
     """Eq. 2."""
-    assert Drop().weight(block, time) == weight
+    assert Drop().weight(block, time, 9) == weight
 
 
 def test_gaussian_is_highest_at_tau_and_falls_with_sigma():
     """Eq. 3 by hand: e^-1 at a distance of one sigma, e^-4 at two sigmas; the same in all blocks."""
     schedule = Gaussian(alpha=0.5)
     for time, expected in ((800, 0.5), (900, 0.5 * 0.36787944), (700, 0.5 * 0.36787944), (600, 0.5 * 0.01831564)):
-        assert [schedule.weight(block, time) for block in (1, 9)] == pytest.approx([expected] * 2, rel=1e-6)
-    assert Gaussian().weight(1, 0) == pytest.approx(math.exp(-64))
+        assert [schedule.weight(block, time, 9) for block in (1, 9)] == pytest.approx([expected] * 2, rel=1e-6)
+    assert Gaussian().weight(1, 0, 9) == pytest.approx(math.exp(-64))
 
 
 def test_a_schedule_is_chosen_by_its_kind():
