@@ -15,7 +15,7 @@ from spatialdata_builder.training.ildm.models import Base
 from spatialdata_builder.training.ildm.options import IldmOptions
 from spatialdata_builder.training.ildm.recipe import Ildm
 from spatialdata_builder.training.ildm.tiny import tiny_part
-from spatialdata_builder.training.ildm.unet_phase import target
+from spatialdata_builder.training.ildm.unet_phase import loss_weights, target
 from spatialdata_builder.training.ildm.vae_phase import zero_mask
 from spatialdata_builder.training.ildm.views import Views
 from spatialdata_builder.training.recipe import StepRng
@@ -101,6 +101,36 @@ def test_targets_are_noise_or_v_depending_on_the_scheduler():
     torch.testing.assert_close(found, bar.sqrt() * noise - (1 - bar).sqrt() * x)
     with pytest.raises(BadInput, match="predicts sample"):
         target(DDPMScheduler(**options, prediction_type="sample"), x, noise, times)
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_min_snr_weights_by_hand(kind: str):
+    """Hang et al. 2023: SNR = ᾱ / (1 - ᾱ); ε: min(SNR, γ) / SNR; v: min(SNR, γ) / (SNR + 1)."""
+    scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type=kind)
+    times = torch.tensor([0, 100, 300, 700, 999])
+    bars = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)
+    expected: list[float] = []
+    for time in times.tolist():
+        snr = bars[time] / (1 - bars[time])
+        expected.append(min(snr, 5.0) / (snr if kind == "epsilon" else snr + 1))
+    assert min(expected) < 0.2
+    assert max(expected) <= 1
+    np.testing.assert_allclose(loss_weights(scheduler, times, 5.0), expected, rtol=1e-4)
+    assert loss_weights(scheduler, times, 0.0).tolist() == [1.0] * 5
+
+
+def test_min_snr_weights_the_loss_of_each_image(shards: str):
+    plain, module = built(intrinsic_weight=0.5)
+    weighted, _ = built(intrinsic_weight=0.5, min_snr=2.0)
+    batch = first_batch(shards, plain, 2)
+    inputs, same = (recipe.prepare(batch, rng_of(batch)) for recipe in (plain, weighted))
+    with torch.no_grad():
+        found, expected = module(same), module(inputs)
+    snr = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2, 0)[inputs["timesteps"]]
+    snr = snr / (1 - snr)
+    torch.testing.assert_close(found["loss"], snr.clamp(max=2) / (snr + 1) * expected["loss"], rtol=1e-4, atol=1e-6)
+    assert torch.equal(found["image"], expected["image"])
+    assert (found["loss"] != expected["loss"]).all()
 
 
 def test_maps_are_masked_independently_with_the_probability():

@@ -16,6 +16,13 @@ def test_drop_is_1_in_inner_blocks_at_times_up_to_tau(block: int, time: float, w
     assert Drop().weight(block, time, 9) == weight
 
 
+def test_drop_leaves_out_the_same_share_of_other_networks():
+    """Of SDXL's seven blocks and PixArt's 28."""
+    assert [block for block in range(1, 8) if Drop().weight(block, 0, 7)] == [3, 4, 5]
+    assert [block for block in range(1, 29) if Drop().weight(block, 0, 28)] == list(range(7, 23))
+    assert [block for block in range(1, 8) if Drop(blocks=(1, 9)).weight(block, 0, 7)] == [1]
+
+
 def test_gaussian_is_highest_at_tau_and_falls_with_sigma():
     """Eq. 3 by hand: e^-1 at a distance of one sigma, e^-4 at two sigmas; the same in all blocks."""
     schedule = Gaussian(alpha=0.5)
