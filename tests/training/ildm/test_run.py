@@ -11,7 +11,7 @@ import torch
 
 from spatialdata_builder.training.config import load_config
 from spatialdata_builder.training.ildm.recipe import Ildm
-from tests.training.ildm.bases import save_base
+from tests.training.ildm.bases import ARCHITECTURES, save_base
 from tests.training.ildm.parts import CPU, first_of, make_shards, tiny
 from tests.training.launched import assert_same_after_a_kill, assert_same_on_two_processes
 
@@ -49,21 +49,19 @@ def scale_of(out: Path) -> float:
 
 def test_equal_runs_write_equal_lora_files(shards: str, tmp_path: Path):
     """In processes with other hash seeds, which order sets and hash maps differently."""
-    for architecture in ("sd", "sdxl", "pixart"):
-        base = save_base(architecture, tmp_path / architecture)
-        vae = tmp_path / f"{architecture} vae"
-        recipe = Ildm(tiny(phase="vae", base=base))
+    for architecture in ARCHITECTURES:
+        recipe = Ildm(tiny(phase="vae", base=save_base(architecture, tmp_path / "base" / architecture)))
         recipe.see(first_of(shards, recipe))
-        recipe.save(recipe.build(CPU, torch.float32), vae)
-        written: list[dict[str, bytes]] = []
-        for seed in ("1", "2"):
-            folder = tmp_path / f"{architecture} {seed}"
-            command = [sys.executable, "-c", SAVE, base, str(vae), str(folder)]
-            done = subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=False, capture_output=True)
-            assert done.returncode == 0, done.stderr
-            written.append({path.name: path.read_bytes() for path in sorted(folder.iterdir())})
-        assert written[0] == written[1]
-        assert any(name.endswith(".safetensors") for name in written[0])
+        recipe.save(recipe.build(CPU, torch.float32), tmp_path / "vae" / architecture)
+    written: list[dict[Path, bytes]] = []
+    for seed in ("1", "2"):
+        command = [sys.executable, "-c", SAVE, str(tmp_path), seed, *ARCHITECTURES]
+        done = subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=False, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        files = [path for path in (tmp_path / seed).rglob("*") if path.is_file()]
+        written.append({path.relative_to(tmp_path / seed): path.read_bytes() for path in files})
+    assert len([path for path in written[0] if path.suffix == ".safetensors"]) == 3
+    assert written[0] == written[1]
 
 
 SAVE = """
@@ -72,9 +70,10 @@ from pathlib import Path
 import torch
 from spatialdata_builder.training.ildm.options import IldmOptions
 from spatialdata_builder.training.ildm.recipe import Ildm
-base, vae, folder = sys.argv[1:]
-recipe = Ildm(IldmOptions(base=base, intrinsic_vae=vae, rank=2))
-recipe.save(recipe.build(torch.device("cpu"), torch.float32), Path(folder))
+folder, seed, *architectures = sys.argv[1:]
+for name in architectures:
+    recipe = Ildm(IldmOptions(base=f"{folder}/base/{name}", intrinsic_vae=f"{folder}/vae/{name}", rank=2))
+    recipe.save(recipe.build(torch.device("cpu"), torch.float32), Path(folder, seed, name))
 """
 
 
