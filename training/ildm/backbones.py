@@ -6,6 +6,7 @@ holds no weights; a condition is a tensor with one row per image, by name.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -204,6 +205,10 @@ class PixArt:
         from transformers.models.t5.modeling_t5 import T5EncoderModel
         from transformers.models.t5.tokenization_t5 import T5Tokenizer
 
+        if not (base.folder / "tokenizer" / "tokenizer.json").is_file() and not find_spec("sentencepiece"):
+            raise BadInput(
+                f"the T5 tokenizer of base {base.name} is a SentencePiece model: run `pip install sentencepiece protobuf`"
+            )
         return T5Text(
             base.part(T5EncoderModel, "text_encoder", dtype), base.part(T5Tokenizer, "tokenizer"), self.tokens
         )

@@ -50,7 +50,8 @@ class IldmOptions(Options):
     reconstruction: Literal["l1", "mse"] = "l1"
     """Phase vae, ours: reconstruction error, averaged over channels and pixels."""
     kl_weight: float = Field(default=1e-6, ge=0)
-    """Phase vae: weight of the KL term, which is summed over the latent elements of an image; LDM's value."""
+    """Phase vae: weight of the KL term, which is summed over the latent elements of an image. The number is LDM's; for
+    LDM's ratio to the reconstruction see `nets.IntrinsicVae.forward`."""
     lpips_weight: float = Field(default=0.0, ge=0)
     """Phase vae, ours: weight of the perceptual error LPIPS of the maps; needs packages lpips and torchvision."""
 

@@ -94,7 +94,7 @@ def lpips() -> "nn.Module":
         from lpips import LPIPS  # pyright: ignore[reportMissingImports]
 
         return LPIPS(net="vgg", verbose=False)  # pyright: ignore[reportUnknownVariableType]
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision built for another torch
         raise BadInput(
             f"recipe.lpips_weight needs LPIPS ({error}): run `pip install lpips torchvision`, or set "
             "recipe.lpips_weight: 0"

@@ -1,6 +1,7 @@
 """Every architecture against the pipeline of diffusers for it, in loading, text, sampling, loss and LoRA files."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,15 @@ def test_pixart_without_size_conditions_and_variance(tmp_path: Path):
         torch.testing.assert_close(
             found, theirs.transformer(rows, conditions["context"], times, none).sample, atol=1e-5, rtol=1e-5
         )
+
+
+def test_a_sentencepiece_tokenizer_names_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As in the published PixArt repositories, whose tokenizer is only `spiece.model`."""
+    base = Base(save_base("pixart", tmp_path))
+    (tmp_path / "tokenizer" / "tokenizer.json").rename(tmp_path / "tokenizer" / "spiece.model")
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    with pytest.raises(BadInput, match="pip install sentencepiece protobuf"):
+        base.backbone.text(base, torch.float32)
 
 
 @pytest.mark.parametrize("phase", ["vae", "unet"])
