@@ -13,6 +13,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.training.ildm.backbones import PixArt, StableDiffusionXL
 from spatialdata_builder.training.ildm.encoders import text_encoder
 from spatialdata_builder.training.ildm.models import Base, base_of, make_module
 from spatialdata_builder.training.ildm.nets import TwoDomains
@@ -24,6 +25,21 @@ from tests.training.ildm.bases import ARCHITECTURES, make_pipeline, save_base
 from tests.training.ildm.parts import CPU, SIDE, first_batch, first_of, make_shards, rng_of, tiny
 from tests.training.launched import assert_same_after_a_kill, run_tiny
 
+SDXL = {
+    "sample_size": 128,
+    "block_out_channels": (320, 640, 1280),
+    "layers_per_block": 2,
+    "cross_attention_dim": 2048,
+    "attention_head_dim": (5, 10, 20),
+    "transformer_layers_per_block": (1, 2, 10),
+    "use_linear_projection": True,
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+}
+PIXART = {"caption_channels": 4096, "sample_size": 64}
 PROMPTS = ["A red box.", "Two boxes on a table."]
 
 
@@ -266,6 +282,38 @@ def test_an_unsupported_base_is_refused_before_its_weights_are_read(tmp_path: Pa
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
     with pytest.raises(BadInput, match=r"is of FluxPipeline; I-LDM supports bases of StableDiffusionPipeline, Stable"):
         Ildm(IldmOptions.model_validate({"base": str(tmp_path), "phase": phase})).build(CPU, torch.float32)
+
+
+def test_a_step_in_bfloat16(options: IldmOptions, shards: str):
+    """As with precision: bf16. The trained weights stay in float32."""
+    recipe = Ildm(options)
+    module: Any = recipe.build(CPU, torch.bfloat16)
+    batch = first_batch(shards, recipe, 1)
+    inputs = recipe.prepare(batch, rng_of(batch))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = module(inputs)["loss"]
+    loss.sum().backward()
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    assert loss.dtype == torch.float32
+    assert loss.isfinite().all()
+    assert {parameter.dtype for parameter in trained} == {torch.float32}
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in trained)
+
+
+@pytest.mark.parametrize(
+    ("config", "backbone", "base", "lora"),
+    [
+        (SDXL, StableDiffusionXL(), 2_567_463_684, 4 * 2 * 32 * (10 * 640 + 60 * 1280)),
+        (PIXART, PixArt(tokens=120), 610_856_096, 4 * 2 * 32 * 28 * 1152),
+    ],
+    ids=["sdxl", "pixart"],
+)
+def test_lora_of_the_published_sizes(config: dict[str, Any], backbone: Any, base: int, lora: int):
+    """The networks of SDXL base and of PixArt-XL-2 for 512 pixels, without memory for their weights."""
+    with torch.device("meta"):
+        module = TwoDomains(backbone.network_type()(**config), backbone, rank=32, alpha=32, intrinsic_weight=1)
+    assert sum(p.numel() for p in module.parameters() if not p.requires_grad) == base
+    assert sum(p.numel() for p in module.parameters() if p.requires_grad) == lora
 
 
 def test_vaes_are_never_in_float16(base: tuple[str, str], options: IldmOptions):
