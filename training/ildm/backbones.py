@@ -207,7 +207,7 @@ class PixArt:
 
         if not (base.folder / "tokenizer" / "tokenizer.json").is_file() and not find_spec("sentencepiece"):
             raise BadInput(
-                f"the T5 tokenizer of base {base.name} is a SentencePiece model: run `pip install sentencepiece protobuf`"
+                f"the tokenizer of base {base.name} is a SentencePiece model: run `pip install sentencepiece protobuf`"
             )
         return T5Text(
             base.part(T5EncoderModel, "text_encoder", dtype), base.part(T5Tokenizer, "tokenizer"), self.tokens

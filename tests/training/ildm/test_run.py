@@ -48,19 +48,19 @@ def scale_of(out: Path) -> float:
 
 
 def test_equal_runs_write_equal_lora_files(shards: str, tmp_path: Path):
-    """In processes with other hash seeds, which order sets and hash maps differently."""
+    """In processes with different hash seeds: 1 and 3 order the set of target layers differently."""
     for architecture in ARCHITECTURES:
         recipe = Ildm(tiny(phase="vae", base=save_base(architecture, tmp_path / "base" / architecture)))
         recipe.see(first_of(shards, recipe))
         recipe.save(recipe.build(CPU, torch.float32), tmp_path / "vae" / architecture)
     written: list[dict[Path, bytes]] = []
-    for seed in ("1", "2"):
+    for seed in ("1", "3"):
         command = [sys.executable, "-c", SAVE, str(tmp_path), seed, *ARCHITECTURES]
         done = subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=False, capture_output=True)
         assert done.returncode == 0, done.stderr
         files = [path for path in (tmp_path / seed).rglob("*") if path.is_file()]
         written.append({path.relative_to(tmp_path / seed): path.read_bytes() for path in files})
-    assert len([path for path in written[0] if path.suffix == ".safetensors"]) == 3
+    assert len([path for path in written[0] if path.suffix == ".safetensors"]) == 15
     assert written[0] == written[1]
 
 
@@ -73,7 +73,9 @@ from spatialdata_builder.training.ildm.recipe import Ildm
 folder, seed, *architectures = sys.argv[1:]
 for name in architectures:
     recipe = Ildm(IldmOptions(base=f"{folder}/base/{name}", intrinsic_vae=f"{folder}/vae/{name}", rank=2))
-    recipe.save(recipe.build(torch.device("cpu"), torch.float32), Path(folder, seed, name))
+    module = recipe.build(torch.device("cpu"), torch.float32)
+    for time in range(5):  # the order of a hash map changes with each one
+        recipe.save(module, Path(folder, seed, name, str(time)))
 """
 
 
