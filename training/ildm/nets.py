@@ -185,10 +185,10 @@ class IntrinsicVae(nn.Module):
         """Reconstruction error + weight · perceptual error + kl_weight · KL divergence to the standard normal: (n,).
 
         The KL is the sum over the latent elements of an image, as in LDM (Rombach et al. 2022, appendix G; `kl()` of
-        diffusers' posterior). The reconstruction error is the mean over the elements of the stack. LDM's code
-        (`LPIPSWithDiscriminator`) and diffusers' `train_autoencoderkl.py` sum that error too, with the same weight of
-        1e-6, so relative to the reconstruction their KL is weaker by the number of elements: divide kl_weight by
-        channels · H · W for their ratio.
+        diffusers' posterior). The error is the mean over the elements of the stack, so the loss has the form and the
+        weight of MONAI's latent diffusion tutorials: mean L1 + 1e-6 · summed KL. LDM's code (`LPIPSWithDiscriminator`)
+        and diffusers' `train_autoencoderkl.py` also sum the error, with the same 1e-6. Relative to the error, their KL
+        is weaker by the number of elements: divide kl_weight by channels · H · W for their ratio.
 
         Args:
             inputs: `maps` (n, channels, H, W), with masked maps already 0: a missing map is reconstructed as missing.
