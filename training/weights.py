@@ -1,5 +1,7 @@
-"""Finding the weights of frozen models. For missing weights the error names them and the command that fetches them."""
+"""Weights on disk: finding those of frozen models, and safetensors files that are equal between equal runs. For missing
+weights the error names them and the command that fetches them."""
 
+import json
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +34,21 @@ def find_folder(model: str, revision: str = "", *, files: Sequence[str] = ()) ->
             f"`{command}` (if gated, accept the license at https://huggingface.co/{model}, then run `hf auth "
             "login`), or give a folder"
         ) from None
+
+
+def sort_metadata(path: Path) -> None:
+    """Sort the metadata in the header of a safetensors file, in place, so that equal content gives equal bytes.
+
+    safetensors writes it in the order of a hash map, which differs between processes.
+    """
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
+        if len(ordered) == length:
+            file.seek(8)
+            file.write(ordered)
 
 
 def first_line(error: Exception) -> str:

@@ -1,8 +1,9 @@
 """Saving and loading the results of the two phases.
 
 Invariant: `ildm.json` beside the weights holds the options of the run, and weights are loaded only into a module of the
-same shape. The formats are those of diffusers: an intrinsic VAE is a folder of `AutoencoderKL`, LoRA is what
-`load_lora_weights` of the Stable Diffusion pipelines reads, a trained base is a folder `unet/`.
+same shape. The formats are those of the libraries: an intrinsic VAE is a folder of `AutoencoderKL` of diffusers, LoRA
+is what `load_lora_weights` of the base's pipeline reads (PixArt: `PeftModel.from_pretrained`), a trained base is a
+folder `unet/` or `transformer/`. Equal runs write equal files.
 """
 
 import json
@@ -12,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from ...shards.errors import BadInput
+from .encoders import latent_scale
+from .maps import Floats
+from .models import freeze, load_intrinsic_vae
 from .options import IldmOptions
 
 if TYPE_CHECKING:
     import torch
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from torch import nn
 
-    from .nets import IntrinsicVae, TwoDomainUNet
+    from .nets import IntrinsicVae, TwoDomains
 
 _OPTIONS = "ildm.json"
-_LORA = "pytorch_lora_weights.safetensors"
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
@@ -54,8 +57,15 @@ def check_fits(folder: Path, options: IldmOptions) -> None:
         )
 
 
-def save_vae(module: "IntrinsicVae", folder: Path) -> None:
+def save_vae(module: "IntrinsicVae", folder: Path, maps: Floats) -> None:
+    """Write the VAE with the scale of its latents, measured on `maps`, as `scaling_factor` in its configuration."""
+    import torch
+
     module.vae.save_pretrained(folder)
+    # Measured with a copy: of a sharded module, this process cannot use the layers without the others.
+    saved = freeze(load_intrinsic_vae(folder, torch.float32), next(module.parameters()).device)
+    saved.register_to_config(scaling_factor=latent_scale(saved, maps))
+    saved.save_config(folder)
 
 
 def load_vae(module: "IntrinsicVae", folder: Path) -> None:
@@ -63,43 +73,45 @@ def load_vae(module: "IntrinsicVae", folder: Path) -> None:
     _load(module.vae, _read(folder / _WEIGHTS), folder)
 
 
-def save_unet(module: "TwoDomainUNet", folder: Path, train_base: bool) -> None:
+def save_denoiser(module: "TwoDomains", folder: Path, train_base: bool) -> None:
     """Write LoRA, and the base weights if they train too."""
-    from diffusers.loaders.lora_pipeline import StableDiffusionLoraLoaderMixin
-    from peft.utils import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    config = next(iter(module.unet.peft_config.values())).to_dict()
-    # The order of a set differs between processes: sort it, so that the same LoRA has the same metadata.
-    metadata = {name: sorted(value) if isinstance(value, set) else value for name, value in config.items()}
-    lora: dict[str, Any] = get_peft_model_state_dict(module.unet)
-    StableDiffusionLoraLoaderMixin.save_lora_weights(folder, unet_lora_layers=lora, unet_lora_adapter_metadata=metadata)
+    module.backbone.save_lora(module.network, folder)
     if train_base:
-        module.unet.save_config(folder / "unet")
-        base = {name: value.contiguous() for name, value in _base_weights(module.unet).items()}
-        save_file(base, folder / "unet" / _WEIGHTS, metadata={"format": "pt"})
+        part = folder / module.backbone.folder
+        module.network.save_config(part)
+        base = {name: value.contiguous() for name, value in _base_weights(module.network).items()}
+        save_file(base, part / _WEIGHTS, metadata={"format": "pt"})
 
 
-def load_unet(module: "TwoDomainUNet", folder: Path, train_base: bool = False) -> None:
+def load_denoiser(module: "TwoDomains", folder: Path, train_base: bool = False) -> None:
     """Raises BadInput for missing weights, or weights of another model."""
     import torch
-    from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
-    found = {name.removeprefix("unet."): value for name, value in _read(folder / _LORA).items()}
-    expected = get_peft_model_state_dict(module.unet)
-    _check_shapes(expected, found, folder)
-    set_peft_model_state_dict(module.unet, found)
+    backbone, network = module.backbone, module.network
+    load_lora(module, folder / backbone.lora_file)
     if train_base:
-        base, weights = _base_weights(module.unet), _read(folder / "unet" / _WEIGHTS)
+        base, weights = _base_weights(network), _read(folder / backbone.folder / _WEIGHTS)
         _check_shapes(base, weights, folder)
         with torch.no_grad():
             for name, value in weights.items():
                 base[name].copy_(value)
 
 
-def _base_weights(unet: "UNet2DConditionModel") -> "dict[str, torch.Tensor]":
+def load_lora(module: "TwoDomains", path: Path) -> None:
+    """Load a file that `save_denoiser` wrote. Raises BadInput if it is missing, damaged, or of another model."""
+    from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+
+    prefix = module.backbone.lora_prefix
+    found = {name.removeprefix(prefix): value for name, value in _read(path).items()}
+    _check_shapes(get_peft_model_state_dict(module.network), found, path)
+    set_peft_model_state_dict(module.network, found)
+
+
+def _base_weights(network: "nn.Module") -> "dict[str, torch.Tensor]":
     """The base weights under their names without LoRA; views, not copies."""
-    state = unet.state_dict()
+    state = network.state_dict()
     return {name.replace(".base_layer.", "."): value for name, value in state.items() if ".lora_" not in name}
 
 
@@ -108,13 +120,13 @@ def _load(model: Any, weights: "dict[str, torch.Tensor]", folder: Path) -> None:
     model.load_state_dict(weights)
 
 
-def _check_shapes(expected: "dict[str, torch.Tensor]", found: "dict[str, torch.Tensor]", folder: Path) -> None:
+def _check_shapes(expected: "dict[str, torch.Tensor]", found: "dict[str, torch.Tensor]", source: Path) -> None:
     here = {name: tuple(value.shape) for name, value in expected.items()}
     saved = {name: tuple(value.shape) for name, value in found.items()}
     names = sorted(name for name in {*here, *saved} if here.get(name) != saved.get(name))
     if names:
         raise BadInput(
-            f"the weights in {folder} are of another model: {names[0]} has shape {saved.get(names[0], 'absent')}, here "
+            f"the weights in {source} are of another model: {names[0]} has shape {saved.get(names[0], 'absent')}, here "
             f"{here.get(names[0], 'absent')} ({len(names)} weights differ): use the same base"
         )
 

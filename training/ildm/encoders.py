@@ -1,4 +1,4 @@
-"""The frozen encoders with their disk cache: images and maps to latent moments, captions to embeddings.
+"""The conditions and latents of a batch: frozen encoders with their disk cache, and the sizes of images.
 
 Invariant: a cache entry is the deterministic output of the model for one content (mean and standard deviation, never a
 sampled latent).
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..caches import CacheSpec, ContentT, TensorCache, Tensors, module_revision
+from .backbones import Backbone
 from .maps import Floats
 from .models import Base, freeze
 from .options import IldmOptions
+from .texts import TextModel, device_of
 
 if TYPE_CHECKING:
     import torch
@@ -66,31 +68,23 @@ class VaeEncoder:
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """A frozen CLIP text model with its tokenizer."""
+    """A frozen text model with its cache."""
 
-    model: "nn.Module"
-    tokenizer: Any
+    model: TextModel
     cached: Cached
 
-    def __call__(self, texts: Sequence[str]) -> "torch.Tensor":
-        """The last hidden states (n, tokens, width), padded to the tokenizer's maximum length, as the base expects."""
+    def __call__(self, texts: Sequence[str]) -> Tensors:
+        """The conditions of n texts by name, (n, ...) each, on the model's device."""
         distinct = list(dict.fromkeys(texts))
-        found = self.cached(distinct, self._embed)["context"]
-        device = next(self.model.parameters()).device
-        return found[[distinct.index(text) for text in texts]].to(device)
+        found = self.cached(distinct, self._embed)
+        rows, device = [distinct.index(text) for text in texts], device_of(self.model.module)
+        return {name: value[rows].to(device) for name, value in found.items()}
 
     def _embed(self, texts: Sequence[str]) -> Tensors:
         import torch
 
-        encoded = self.tokenizer(
-            list(texts),
-            padding="max_length",
-            max_length=self.tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
-        )
         with torch.no_grad():
-            return {"context": self.model(encoded.input_ids.to(next(self.model.parameters()).device))[0]}
+            return self.model.embed(texts)
 
 
 def vae_encoder(vae: "AutoencoderKL", options: IldmOptions, model: str) -> VaeEncoder:
@@ -99,15 +93,45 @@ def vae_encoder(vae: "AutoencoderKL", options: IldmOptions, model: str) -> VaeEn
 
 
 def text_encoder(base: Base, options: IldmOptions, device: "torch.device", dtype: "torch.dtype") -> TextEncoder:
-    model = freeze(base.text_encoder(dtype), device)
-    tokenizer = base.tokenizer()
-    transform = f"{type(tokenizer).__name__}, {len(tokenizer)} words, padded to {tokenizer.model_max_length}"
-    return TextEncoder(model, tokenizer, _cached(model, options, options.base, transform))
+    model = base.backbone.text(base, dtype)
+    freeze(model.module, device)
+    return TextEncoder(model, _cached(model.module, options, options.base, model.transform))
+
+
+def size_conditions(backbone: Backbone, count: int, height: int, width: int, device: "torch.device") -> Tensors:
+    """The condition `size` of `count` images of this size in pixels, float32; none where the network has none."""
+    import torch
+
+    if "size" not in backbone.conditions:
+        return {}
+    return {"size": torch.tensor([backbone.size(height, width)] * count, device=device, dtype=torch.float32)}
 
 
 def scaling(vae: "AutoencoderKL") -> float:
-    """The VAE's scaling factor of latents."""
+    """The VAE's scaling factor of latents; phase vae measures that of an intrinsic VAE (`latent_scale`)."""
     return float(vae.config.scaling_factor)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def latent_scale(vae: "AutoencoderKL", maps: Floats) -> float:
+    """1 / the standard deviation of the sampled latents of `maps`, over all their elements: scaled by it, they have
+    unit deviation (Rombach et al. 2022, appendix G).
+
+    A latent is mean + std · noise, so its variance is Var[mean] + E[std²], without drawing noise.
+
+    Args:
+        maps: float32 (n, channels, H, W) in [-1, 1], encoded one by one.
+    """
+    import torch
+
+    sums = torch.zeros(3, dtype=torch.float64)  # of mean, mean² + std², 1
+    with torch.no_grad():
+        for each in maps:
+            stack = torch.from_numpy(each[None]).to(vae.device, vae.dtype)
+            posterior: Any = vae.encode(stack).latent_dist  # pyright: ignore[reportAttributeAccessIssue]
+            mean, std = posterior.mean.double(), posterior.std.double()
+            sums += torch.stack([mean.sum(), (mean.square() + std.square()).sum(), mean.new_tensor(mean.numel())]).cpu()
+    first, second = (sums[:2] / sums[2]).tolist()
+    return float((second - first**2) ** -0.5)
 
 
 def latent_factor(vae: "AutoencoderKL") -> int:

@@ -1,84 +1,100 @@
 """Loading the models of I-LDM: from a folder or repository in diffusers' layout, or small random ones (`tiny`).
 
-Invariant: `tiny` has the same weights every time and in every process. A repository is resolved to a folder once, so
-that all parts are of one snapshot.
+Invariant: a base of an architecture that I-LDM does not support is an error before any of its weights is fetched. A
+repository is resolved to a folder once, so that all parts are of one snapshot.
 """
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from ...shards.errors import BadInput
-from ..weights import find_folder, first_line
+from ..weights import find_folder, first_line, seeded
+from .backbones import Backbone, backbone_of
 from .options import TINY, IldmOptions
+from .tiny import tiny_part
 
 if TYPE_CHECKING:
     import torch
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from torch import nn
 
-    from .nets import TwoDomainUNet
+    from .nets import TwoDomains
 
 Model = TypeVar("Model")
-_FILES = [
-    "*/config.json",
-    "*/diffusion_pytorch_model.safetensors",
-    "text_encoder/model.safetensors",
-    "tokenizer/*",
-    "scheduler/*",
-]
+_INDEX: Final = "model_index.json"
 
 
 @dataclass(frozen=True)
 class Base:
     """The parts of a latent diffusion model, each loaded on demand.
 
-    Raises BadInput for missing weights; the message names the id and how to get it.
+    Raises BadInput for an unsupported architecture, or for missing weights; the message names the id and how to get it.
     """
 
     name: str
     revision: str = "main"
 
     @cached_property
+    def index(self) -> Mapping[str, Any]:
+        """The content of `model_index.json`."""
+        if self.name == TINY:
+            return {"_class_name": "StableDiffusionPipeline"}
+        path = find_folder(self.name, self.revision, files=[_INDEX]) / _INDEX
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BadInput(
+                f"base {self.name} has no readable {_INDEX} ({first_line(error)}): give a folder or hub repository "
+                "that was saved by a pipeline of diffusers"
+            ) from error
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        return backbone_of(self.name, self.index)
+
+    @cached_property
     def folder(self) -> Path:
-        return find_folder(self.name, self.revision, files=_FILES)
+        return find_folder(self.name, self.revision, files=[_INDEX, *self.backbone.files])
 
-    def unet(self, dtype: "torch.dtype") -> "UNet2DConditionModel":
-        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-
-        return _cast(_tiny_unet(), dtype) if self.name == TINY else self._part(UNet2DConditionModel, "unet", dtype)
+    def network(self, dtype: "torch.dtype") -> Any:
+        """The denoiser: a UNet or a transformer."""
+        return self.part(self.backbone.network_type(), self.backbone.folder, dtype)
 
     def vae(self, dtype: "torch.dtype") -> "AutoencoderKL":
         from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-        return _cast(_tiny_vae(), dtype) if self.name == TINY else self._part(AutoencoderKL, "vae", dtype)
-
-    def text_encoder(self, dtype: "torch.dtype") -> "nn.Module":
-        from transformers.models.clip.modeling_clip import CLIPTextModel
-
-        return _cast(_tiny_text(), dtype) if self.name == TINY else self._part(CLIPTextModel, "text_encoder", dtype)
-
-    def tokenizer(self) -> Any:
-        from transformers.models.clip.tokenization_clip import CLIPTokenizer
-
-        return _tiny_tokenizer() if self.name == TINY else self._part(CLIPTokenizer, "tokenizer")
+        return self.part(AutoencoderKL, "vae", vae_dtype(dtype))
 
     def scheduler(self, kind: type[Any]) -> Any:
-        """A diffusers scheduler of the given class with the base's noise schedule."""
-        from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+        """A diffusers scheduler of the given class with the base's noise schedule.
 
+        Latents are never clipped to [-1, 1]. That is the default of DDPM and DDIM, which would apply to bases whose own
+        scheduler has no such option (PixArt).
+        """
+        found = self.part(kind, "scheduler")
+        return kind.from_config(found.config, clip_sample=False)
+
+    def part(self, kind: type[Any], name: str, dtype: "torch.dtype | None" = None) -> Any:
+        """The part in folder `name`, as a class of diffusers or transformers."""
         if self.name == TINY:
-            return kind.from_config(_tiny_schedule(DDPMScheduler).config)
-        return self._part(kind, "scheduler")
-
-    def _part(self, kind: type[Any], part: str, dtype: "torch.dtype | None" = None) -> Any:
+            found = tiny_part(name)
+            return found if dtype is None else _cast(found, dtype)
         options = {} if dtype is None else {"torch_dtype" if "diffusers" in kind.__module__ else "dtype": dtype}
         try:
-            return kind.from_pretrained(self.folder, subfolder=part, **options)
-        except (OSError, ValueError) as error:
-            raise BadInput(f"base {self.name} has no usable {part}/ in {self.folder} ({first_line(error)})") from error
+            return kind.from_pretrained(self.folder, subfolder=name, **options)
+        except (OSError, ValueError, ImportError) as error:
+            raise BadInput(f"base {self.name} has no usable {name}/ in {self.folder} ({first_line(error)})") from error
+
+
+def base_of(options: IldmOptions) -> Base:
+    """The base of the options. Raises BadInput at once if I-LDM does not support its architecture."""
+    base = Base(options.base, options.revision)
+    backbone_of(base.name, base.index)
+    return base
 
 
 def freeze(model: Model, device: "torch.device") -> Model:
@@ -92,7 +108,7 @@ def load_intrinsic_vae(folder: str | Path, dtype: "torch.dtype") -> "Autoencoder
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     try:
-        return AutoencoderKL.from_pretrained(folder, torch_dtype=dtype)
+        return AutoencoderKL.from_pretrained(folder, torch_dtype=vae_dtype(dtype))
     except (OSError, ValueError) as error:
         raise BadInput(
             f"no intrinsic VAE in {folder} ({first_line(error)}): train one with phase: vae, and set intrinsic_vae to "
@@ -100,16 +116,23 @@ def load_intrinsic_vae(folder: str | Path, dtype: "torch.dtype") -> "Autoencoder
         ) from error
 
 
-def make_module(options: IldmOptions, device: "torch.device", dtype: "torch.dtype") -> "TwoDomainUNet":
-    """The base UNet with new LoRA weights, equal in every process."""
+def vae_dtype(dtype: "torch.dtype") -> "torch.dtype":
+    """float32 in place of float16, in which SDXL's VAE overflows; bfloat16 has the range of float32."""
     import torch
 
-    from .nets import TwoDomainUNet
+    return torch.float32 if dtype == torch.float16 else dtype
 
-    unet = Base(options.base, options.revision).unet(dtype)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        module = TwoDomainUNet(unet, options.rank, options.alpha, options.intrinsic_weight, options.train_base)
+
+def make_module(options: IldmOptions, device: "torch.device", dtype: "torch.dtype") -> "TwoDomains":
+    """The base network with new LoRA weights, equal in every process."""
+    from .nets import TwoDomains
+
+    base = base_of(options)
+    network = base.network(dtype)
+    with seeded(0):
+        module = TwoDomains(
+            network, base.backbone, options.rank, options.alpha, options.intrinsic_weight, options.train_base
+        )
     return module.to(device)
 
 
@@ -118,82 +141,3 @@ def _cast(model: Any, dtype: "torch.dtype") -> Any:
     from torch import nn
 
     return nn.Module.to(model, dtype)
-
-
-def _tiny_unet() -> Any:
-    import torch
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return UNet2DConditionModel(
-            sample_size=16,
-            layers_per_block=1,
-            block_out_channels=(32, 64),
-            norm_num_groups=4,
-            cross_attention_dim=16,
-            attention_head_dim=cast(Any, (2, 4)),
-            use_linear_projection=True,
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        )
-
-
-def _tiny_vae() -> Any:
-    import torch
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        return AutoencoderKL(
-            down_block_types=cast(Any, ("DownEncoderBlock2D",) * 4),
-            up_block_types=cast(Any, ("UpDecoderBlock2D",) * 4),
-            block_out_channels=cast(Any, (8, 16, 32, 32)),
-            layers_per_block=1,
-            latent_channels=4,
-            norm_num_groups=4,
-            sample_size=32,
-        )
-
-
-def _tiny_text() -> "nn.Module":
-    import torch
-    from transformers.models.clip.configuration_clip import CLIPTextConfig
-    from transformers.models.clip.modeling_clip import CLIPTextModel
-
-    tokenizer = _tiny_tokenizer()
-    config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        hidden_act="gelu",
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(2)
-        return CLIPTextModel(config)
-
-
-def _tiny_tokenizer() -> Any:
-    """A CLIP tokenizer for printable ASCII, one token per character."""
-    from transformers.models.clip.tokenization_clip import CLIPTokenizer
-
-    letters = [chr(code) for code in range(33, 127)]
-    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(vocab={word: number for number, word in enumerate(words)}, merges=[], model_max_length=77)
-
-
-def _tiny_schedule(kind: type[Any]) -> Any:
-    """The noise schedule of SD2.1."""
-    return kind(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        prediction_type="v_prediction",
-        clip_sample=False,
-        steps_offset=1,
-    )

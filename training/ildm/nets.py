@@ -1,4 +1,4 @@
-"""The networks of I-LDM: cross-domain attention in the base UNet, and the intrinsic VAE derived from the base VAE.
+"""The networks of I-LDM: cross-domain attention in the base network, and the intrinsic VAE derived from the base VAE.
 
 Invariant: the rows of a batch are [images; their intrinsics] in the same order. Image rows use only the base weights,
 intrinsic rows use base and LoRA. The two halves exchange information only through the keys and values of
@@ -7,15 +7,16 @@ self-attention.
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from peft import LoraConfig
+from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 
+from .backbones import Backbone, Conditions
 from .maps import MapLayout
 from .schedules import Constant, Drop, Gaussian
 
@@ -30,7 +31,7 @@ class CrossDomainAttention:
     softmax(Q_x Kᵀ/√d + [0; log w]) V, intrinsic rows are softmax(Q_i Kᵀ/√d) V.
 
     Args:
-        block: number of the UNet block, see `training.ildm.schedules`.
+        block: number of the block of the network, see `training.ildm.schedules`.
     """
 
     def __init__(self, block: int) -> None:
@@ -72,99 +73,160 @@ class CrossDomainAttention:
         return torch.cat([picture, intrinsic], dim=2)
 
 
-class TwoDomainUNet(nn.Module):
-    """The base UNet that denoises both domains in one pass.
+class TwoDomains(nn.Module):
+    """The base network that denoises both domains in one pass.
 
     Args:
-        unet: a UNet of SD2.1's architecture; changed in place.
+        network: the base UNet or transformer; changed in place.
+        backbone: its architecture.
         train_base: train the base weights too.
         intrinsic_weight: λ.
     """
 
     def __init__(
-        self, unet: UNet2DConditionModel, rank: int, alpha: float, intrinsic_weight: float, train_base: bool = False
+        self,
+        network: Any,
+        backbone: Backbone,
+        rank: int,
+        alpha: float,
+        intrinsic_weight: float,
+        train_base: bool = False,
     ) -> None:
         super().__init__()
-        unet.requires_grad_(False)
-        unet.add_adapter(
-            LoraConfig(r=rank, lora_alpha=alpha, init_lora_weights="gaussian", target_modules=list(TARGETS))  # pyright: ignore[reportArgumentType]
+        network.requires_grad_(False)
+        inject_adapter_in_model(
+            LoraConfig(r=rank, lora_alpha=alpha, init_lora_weights="gaussian", target_modules=list(TARGETS)),  # pyright: ignore[reportArgumentType]
+            network,
+            ADAPTER,
         )
-        processors = dict(unet.attn_processors)
+        processors = dict(network.attn_processors)
         for name in processors:
             if ".attn1." in name:
-                processors[name] = CrossDomainAttention(_block(name, len(unet.down_blocks)))  # pyright: ignore[reportArgumentType]
-        unet.set_attn_processor(processors)
-        for parameter in unet.parameters():  # trainable weights in float32: updates of 1e-4 vanish in bfloat16
+                processors[name] = CrossDomainAttention(backbone.block(network, name))
+        network.set_attn_processor(processors)
+        for parameter in network.parameters():  # trainable weights in float32: updates of 1e-4 vanish in bfloat16
             parameter.requires_grad_(parameter.requires_grad or train_base)
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
-        self.unet = unet
+        self.network = network
+        self.backbone = backbone
         self.intrinsic_weight = intrinsic_weight
 
     @property
     def dtype(self) -> torch.dtype:
         """dtype of the base weights."""
-        return self.unet.conv_in.weight.dtype
+        return next(value.dtype for name, value in self.network.named_parameters() if ".lora_" not in name)
 
     def attentions(self) -> Iterator[CrossDomainAttention]:
-        return (each for each in self.unet.attn_processors.values() if isinstance(each, CrossDomainAttention))
+        return (each for each in self.network.attn_processors.values() if isinstance(each, CrossDomainAttention))
 
     def set_intrinsic_attention(self, schedule: Drop | Gaussian | Constant, time: float) -> None:
         """Set the weight of the intrinsic columns in every block for this time. Training uses `Constant()`."""
+        blocks = self.backbone.blocks(self.network)
         for attention in self.attentions():
-            attention.weight = schedule.weight(attention.block, time)
+            attention.weight = schedule.weight(attention.block, time, blocks)
 
-    def predict(self, image: Tensor, intrinsic: Tensor, timesteps: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Predict noise or v for both domains.
+    def predict(
+        self, image: Tensor, intrinsic: Tensor, timesteps: Tensor, conditions: Conditions
+    ) -> tuple[Tensor, Tensor]:
+        """Predict noise or v for both domains, float32.
 
         Args:
-            image, intrinsic: noisy latents (n, 4, h, w). timesteps: (n,). context: (n, tokens, width).
+            image, intrinsic: noisy latents (n, 4, h, w). timesteps: (n,). conditions: (n, ...) each, shared by both.
         """
         rows = torch.cat([image, intrinsic]).to(self.dtype)
-        twice = torch.cat([context, context]).to(self.dtype)
-        found = self.unet(rows, torch.cat([timesteps, timesteps]), twice, return_dict=False)[0].float()
+        twice = {name: torch.cat([value, value]) for name, value in conditions.items()}
+        found = self.backbone.predict(self.network, rows, torch.cat([timesteps, timesteps]), twice).float()
         return found[: len(image)], found[len(image) :]
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """L = ‖image error‖² + λ‖intrinsic error‖², averaged over the latent elements of each image: (n,).
+        """L = w (‖image error‖² + λ‖intrinsic error‖²), averaged over the latent elements of each image: (n,). The
+        parts `image` and `intrinsic` are without w.
 
         Args:
-            inputs: `image`, `intrinsic`, `image_target`, `intrinsic_target` (n, 4, h, w), `timesteps` (n,), `context`
-                (n, tokens, width).
+            inputs: `image`, `intrinsic`, `image_target`, `intrinsic_target` (n, 4, h, w), `timesteps` and `weight` w
+                (n,), and the conditions of the backbone.
         """
-        image, intrinsic = self.predict(inputs["image"], inputs["intrinsic"], inputs["timesteps"], inputs["context"])
+        conditions = {name: inputs[name] for name in self.backbone.conditions}
+        image, intrinsic = self.predict(inputs["image"], inputs["intrinsic"], inputs["timesteps"], conditions)
         image_loss = row_means((image - inputs["image_target"]).square())
         intrinsic_loss = row_means((intrinsic - inputs["intrinsic_target"]).square())
         return {
-            "loss": image_loss + self.intrinsic_weight * intrinsic_loss,
+            "loss": inputs["weight"] * (image_loss + self.intrinsic_weight * intrinsic_loss),
             "image": image_loss,
             "intrinsic": intrinsic_loss,
         }
 
 
 class IntrinsicVae(nn.Module):
-    """A VAE of maps for training: all its weights train, in float32."""
+    """A VAE of maps for training: all its weights train, in float32.
 
-    def __init__(self, vae: AutoencoderKL, reconstruction: str, kl_weight: float) -> None:
+    Args:
+        perceptual: an error of n stacks of maps, (n, channels, H, W) twice to (n,), see `Perceptual`. Not a part of the
+            module: it is neither trained nor saved.
+    """
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        reconstruction: str,
+        kl_weight: float,
+        perceptual: "Perceptual | None" = None,
+        perceptual_weight: float = 0.0,
+    ) -> None:
         super().__init__()
         self.vae = vae.float().requires_grad_(True)
         self.reconstruction = reconstruction
         self.kl_weight = kl_weight
+        self.perceptual = perceptual
+        self.perceptual_weight = perceptual_weight
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Reconstruction error and KL divergence to the standard normal, averaged over the elements of each image: (n,).
+        """Reconstruction error + weight · perceptual error + kl_weight · KL divergence to the standard normal: (n,).
+
+        The KL is the sum over the latent elements of an image, as in LDM (Rombach et al. 2022, appendix G; `kl()` of
+        diffusers' posterior). The error is the mean over the elements of the stack, so the loss has the form and the
+        weight of MONAI's latent diffusion tutorials: mean L1 + 1e-6 · summed KL. LDM's code (`LPIPSWithDiscriminator`)
+        and diffusers' `train_autoencoderkl.py` also sum the error, with the same 1e-6. Relative to the error, their KL
+        is weaker by the number of elements: divide kl_weight by channels · H · W for their ratio.
 
         Args:
             inputs: `maps` (n, channels, H, W), with masked maps already 0: a missing map is reconstructed as missing.
                 `noise` (n, 4, h, w) for sampling the posterior.
         """
-        posterior = self.vae.encode(inputs["maps"]).latent_dist  # pyright: ignore[reportAttributeAccessIssue]
+        maps = inputs["maps"]
+        posterior = self.vae.encode(maps).latent_dist  # pyright: ignore[reportAttributeAccessIssue]
         latent = posterior.mean + posterior.std * inputs["noise"]
-        error = self.vae.decode(latent).sample.float() - inputs["maps"]  # pyright: ignore[reportAttributeAccessIssue]
-        error = row_means(error.abs() if self.reconstruction == "l1" else error.square())
+        made = self.vae.decode(latent).sample.float()  # pyright: ignore[reportAttributeAccessIssue]
+        error = row_means((made - maps).abs() if self.reconstruction == "l1" else (made - maps).square())
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
-        kl = row_means((mean.square() + log_variance.exp() - 1 - log_variance) / 2)
-        return {"loss": error + self.kl_weight * kl, "reconstruction": error, "kl": kl}
+        kl = ((mean.square() + log_variance.exp() - 1 - log_variance) / 2).flatten(1).sum(1)
+        losses = {"loss": error + self.kl_weight * kl, "reconstruction": error, "kl": kl}
+        if self.perceptual:
+            losses["lpips"] = self.perceptual(made, maps)
+            losses["loss"] = losses["loss"] + self.perceptual_weight * losses["lpips"]
+        return losses
+
+
+@dataclass(frozen=True)
+class Perceptual:
+    """A perceptual error of maps: the mean over the maps, each shown to the metric as an image (a one-channel map as a
+    gray one).
+
+    Args:
+        metric: two batches of images (n, 3, H, W) in [-1, 1] to (n, 1, 1, 1), as `lpips.LPIPS`; frozen.
+    """
+
+    metric: nn.Module
+    layout: MapLayout
+
+    def __call__(self, made: Tensor, maps: Tensor) -> Tensor:
+        """(n, channels, H, W) twice to float32 (n,)."""
+        errors = [
+            self.metric(made[:, where].expand(-1, 3, -1, -1), maps[:, where].expand(-1, 3, -1, -1)).float().flatten()
+            for where in self.layout.slices.values()
+        ]
+        return torch.stack(errors).mean(0)
 
 
 def widen(vae: AutoencoderKL, layout: MapLayout) -> AutoencoderKL:
@@ -200,14 +262,6 @@ def _like(conv: nn.Conv2d, channels_in: int, channels_out: int) -> nn.Conv2d:
     size, padding = conv.kernel_size, conv.padding
     new = nn.Conv2d(channels_in, channels_out, size, padding=padding)  # pyright: ignore[reportArgumentType]
     return new.to(conv.weight.device, conv.weight.dtype)
-
-
-def _block(name: str, downs: int) -> int:
-    """Block number of a processor, from 1: down, middle, up."""
-    place, number = name.split(".")[:2]
-    if place == "mid_block":
-        return downs + 1
-    return int(number) + (1 if place == "down_blocks" else downs + 2)
 
 
 def _heads(rows: Tensor, heads: int) -> Tensor:

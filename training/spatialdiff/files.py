@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ...shards.errors import BadInput
-from ..weights import first_line
+from ..weights import first_line, sort_metadata
 from .options import SpatialDiffOptions
 
 if TYPE_CHECKING:
@@ -52,19 +52,7 @@ def _save_lora(transformer: Any, folder: Path) -> None:
         transformer_lora_layers=dict(get_peft_model_state_dict(transformer)),
         transformer_lora_adapter_metadata=config,
     )
-    _order_metadata(folder / LORA)
-
-
-def _order_metadata(path: Path) -> None:
-    """Sort the metadata in the header, in place: safetensors writes it in random order."""
-    with path.open("r+b") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
-        if len(ordered) == length:
-            file.seek(8)
-            file.write(ordered)
+    sort_metadata(folder / LORA)
 
 
 def read_options(folder: Path) -> SpatialDiffOptions:

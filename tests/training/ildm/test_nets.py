@@ -8,14 +8,15 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
+from spatialdata_builder.training.ildm.backbones import StableDiffusion
 from spatialdata_builder.training.ildm.maps import MapLayout
 from spatialdata_builder.training.ildm.models import Base, make_module
-from spatialdata_builder.training.ildm.nets import CrossDomainAttention, IntrinsicVae, TwoDomainUNet, widen
+from spatialdata_builder.training.ildm.nets import CrossDomainAttention, IntrinsicVae, TwoDomains, widen
 from spatialdata_builder.training.ildm.schedules import Constant, Drop
 from tests.training.ildm.parts import CPU, tiny
 
 
-def two_domains(lora: float = 0.2, **changes) -> TwoDomainUNet:
+def two_domains(lora: float = 0.2, **changes) -> TwoDomains:
     """The tiny UNet with random LoRA weights."""
     module = make_module(tiny(**changes), CPU, torch.float32).eval()
     generator = torch.Generator().manual_seed(3)
@@ -36,21 +37,21 @@ def rows(count: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torc
 def test_weight_0_gives_the_base_unet_in_the_image_domain():
     module, (image, intrinsic, times, context) = two_domains(), rows()
     module.set_intrinsic_attention(Constant(value=0), 0)
-    base = Base("tiny").unet(torch.float32).eval()
+    base = Base("tiny").network(torch.float32).eval()
     with torch.no_grad():
-        found, other = module.predict(image, intrinsic, times, context)
+        found, other = module.predict(image, intrinsic, times, {"context": context})
         expected = base(image, times, context).sample
         assert (found - expected).abs().max() < 2e-6
         assert (other - base(intrinsic, times, context).sample).abs().max() > 1e-2
         module.set_intrinsic_attention(Constant(), 0)
-        assert (module.predict(image, intrinsic, times, context)[0] - expected).abs().max() > 1e-3
+        assert (module.predict(image, intrinsic, times, {"context": context})[0] - expected).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("weight", [1.0, 0.3, 0.0])
 def test_attention_is_a_softmax_over_both_domains_with_weighted_intrinsic_columns(weight: float):
     """Eq. 1, 4, 5 written out: exp of logits, intrinsic columns times w for image rows, normalized."""
     module = two_domains()
-    attention = module.unet.down_blocks[0].attentions[0].transformer_blocks[0].attn1
+    attention = module.network.down_blocks[0].attentions[0].transformer_blocks[0].attn1
     width = attention.to_q.in_features
     hidden = torch.randn(4, 9, width, generator=torch.Generator().manual_seed(5))
     attention.processor.weight = weight
@@ -91,14 +92,14 @@ def test_lora_affects_only_the_intrinsic_half():
         module = two_domains(size)
         module.set_intrinsic_attention(Constant(value=0), 0)
         with torch.no_grad():
-            found.append(module.predict(image, intrinsic, times, context))
+            found.append(module.predict(image, intrinsic, times, {"context": context}))
     assert all(torch.equal(first[0], second[0]) for first, second in pairwise(found))
     assert all((first[1] - second[1]).abs().max() > 1e-2 for first, second in pairwise(found))
 
 
 def test_blocks_are_numbered_from_1_down_middle_up():
     module = two_domains()
-    blocks = {name: each.block for name, each in module.unet.attn_processors.items() if "attn1" in name}
+    blocks = {name: each.block for name, each in module.network.attn_processors.items() if "attn1" in name}
     assert sorted({(name.split(".attentions")[0], block) for name, block in blocks.items()}) == [
         ("down_blocks.0", 1),
         ("mid_block", 3),
@@ -117,7 +118,8 @@ def test_only_lora_trains_and_in_float32(train_base: bool):
     assert training == ({name for name, _ in module.named_parameters()} if train_base else lora)
     assert {p.dtype for name, p in module.named_parameters() if name in training} == {torch.float32}
     assert module.dtype == (torch.float32 if train_base else torch.bfloat16)
-    found = module.predict(*rows())
+    *latents, context = rows()
+    found = module.predict(*latents, {"context": context})
     assert all(each.isfinite().all() and each.dtype == torch.float32 for each in found)
 
 
@@ -129,13 +131,14 @@ def test_the_loss_of_an_image_is_the_weighted_sum_of_both_errors():
         "intrinsic": intrinsic,
         "timesteps": times,
         "context": context,
+        "weight": torch.tensor([1.0, 0.5]),
         "image_target": targets[0],
         "intrinsic_target": targets[1],
     }
     with torch.no_grad():
-        found, predicted = module(inputs), module.predict(image, intrinsic, times, context)
+        found, predicted = module(inputs), module.predict(image, intrinsic, times, {"context": context})
     errors = [((one - two) ** 2).mean((1, 2, 3)) for one, two in zip(predicted, targets, strict=True)]
-    torch.testing.assert_close(found["loss"], errors[0] + 0.25 * errors[1])
+    torch.testing.assert_close(found["loss"], torch.tensor([1.0, 0.5]) * (errors[0] + 0.25 * errors[1]))
     torch.testing.assert_close(found["intrinsic"], errors[1])
 
 
@@ -167,7 +170,7 @@ def test_the_intrinsic_vae_is_restored_from_its_folder(tmp_path: Path):
         assert torch.equal(back(maps).sample, wide(maps).sample)
 
 
-def test_the_vae_loss_is_reconstruction_plus_kl():
+def test_the_vae_loss_is_the_mean_error_plus_the_summed_kl():
     vae = widen(Base("tiny").vae(torch.float32), MapLayout())
     maps = torch.rand(2, 8, 16, 16, generator=torch.Generator().manual_seed(10)) * 2 - 1
     noise = torch.randn(2, 4, 2, 2, generator=torch.Generator().manual_seed(11))
@@ -179,7 +182,7 @@ def test_the_vae_loss_is_reconstruction_plus_kl():
             torch.distributions.Normal(posterior.mean, posterior.std), torch.distributions.Normal(0.0, 1.0)
         )
     torch.testing.assert_close(found["reconstruction"], error)
-    kl = kl.mean((1, 2, 3))
+    kl = kl.sum((1, 2, 3))
     torch.testing.assert_close(found["kl"], kl, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(found["loss"], error + 0.5 * kl, atol=1e-5, rtol=1e-4)
 
@@ -189,7 +192,7 @@ def test_lora_of_the_full_size_has_3_19_million_parameters():
         unet = UNet2DConditionModel(
             sample_size=96, cross_attention_dim=1024, attention_head_dim=(5, 10, 20, 20), use_linear_projection=True
         )
-        module = TwoDomainUNet(unet, rank=32, alpha=32, intrinsic_weight=1)
+        module = TwoDomains(unet, StableDiffusion(), rank=32, alpha=32, intrinsic_weight=1)
     assert sum(p.numel() for p in module.parameters() if not p.requires_grad) == 865_910_724
     assert sum(p.numel() for p in module.parameters() if p.requires_grad) == 3_194_880
     assert len(list(module.attentions())) == 16

@@ -11,7 +11,7 @@ from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.ildm.models import Base
 from spatialdata_builder.training.ildm.pipeline import IldmPipeline
 from spatialdata_builder.training.ildm.recipe import Ildm
-from tests.training.ildm.parts import CPU, SIDE, first_batch, make_shards, tiny
+from tests.training.ildm.parts import CPU, SIDE, first_batch, first_of, make_shards, tiny
 
 DROP = {"kind": "drop", "tau": 500, "blocks": [1, 3]}
 SAMPLING = {"side": SIDE, "steps": 4, "guidance": 3.0, "schedule": DROP}
@@ -22,6 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of phase unet with its VAE of phase vae."""
     root = tmp_path_factory.mktemp("models")
     vae = Ildm(tiny(phase="vae"))
+    vae.see(first_of(make_shards(root / "shards", 4), vae))
     vae.save(vae.build(CPU, torch.float32), root / "vae")
     recipe = Ildm(tiny(intrinsic_vae=str(root / "vae"), sampling=SAMPLING))
     module = recipe.build(CPU, torch.float32)
@@ -42,7 +43,8 @@ def test_sampling_is_guided_ddim_of_both_domains_with_the_schedule(folder: Path)
     scheduler = Base("tiny").scheduler(DDIMScheduler)
     scheduler.set_timesteps(4)
     image, intrinsic = noise, noise
-    module = pipeline.module
+    module, scale = pipeline.module, pipeline.intrinsic_vae.config.scaling_factor
+    assert abs(scale / 0.18215 - 1) > 0.1
     with torch.no_grad():
         context, empty = pipeline.text(["a red box", "two boxes"]), pipeline.text(["", ""])
         for time in scheduler.timesteps:
@@ -54,7 +56,7 @@ def test_sampling_is_guided_ddim_of_both_domains_with_the_schedule(folder: Path)
             image = scheduler.step(guided[0], time, image).prev_sample
             intrinsic = scheduler.step(guided[1], time, intrinsic).prev_sample
         picture = pipeline.vae.decode(image / 0.18215).sample.clamp(-1, 1).permute(0, 2, 3, 1)
-        maps = pipeline.intrinsic_vae.decode(intrinsic / 0.18215).sample
+        maps = pipeline.intrinsic_vae.decode(intrinsic / scale).sample
     np.testing.assert_allclose(found.image, (picture.numpy() + 1) * 127.5, atol=1)
     np.testing.assert_allclose(found.stack, maps.numpy(), atol=1e-4)
     shapes = {name: (each.shape, each.dtype) for name, each in found.maps().items()}

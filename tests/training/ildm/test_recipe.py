@@ -14,11 +14,12 @@ from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.ildm.models import Base
 from spatialdata_builder.training.ildm.options import IldmOptions
 from spatialdata_builder.training.ildm.recipe import Ildm
-from spatialdata_builder.training.ildm.unet_phase import target
+from spatialdata_builder.training.ildm.tiny import tiny_part
+from spatialdata_builder.training.ildm.unet_phase import loss_weights, target
 from spatialdata_builder.training.ildm.vae_phase import zero_mask
 from spatialdata_builder.training.ildm.views import Views
 from spatialdata_builder.training.recipe import StepRng
-from tests.training.ildm.parts import CPU, SIDE, first_batch, make_shards, rng_of, tiny
+from tests.training.ildm.parts import CPU, SIDE, first_batch, first_of, make_shards, rng_of, tiny
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +27,11 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
     return make_shards(tmp_path_factory.mktemp("shards"), 4)
 
 
-def built(**changes: Any) -> tuple[Ildm, torch.nn.Module]:
+def built(shards: str = "", **changes: Any) -> tuple[Ildm, torch.nn.Module]:
+    """With `shards`, the recipe has seen their first samples."""
     recipe = Ildm(tiny(**changes))
+    if shards:
+        recipe.see(first_of(shards, recipe))
     return recipe, recipe.build(CPU, torch.float32)
 
 
@@ -99,6 +103,36 @@ def test_targets_are_noise_or_v_depending_on_the_scheduler():
         target(DDPMScheduler(**options, prediction_type="sample"), x, noise, times)
 
 
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_min_snr_weights_by_hand(kind: str):
+    """Hang et al. 2023: SNR = ᾱ / (1 - ᾱ); ε: min(SNR, γ) / SNR; v: min(SNR, γ) / (SNR + 1)."""
+    scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type=kind)
+    times = torch.tensor([0, 100, 300, 700, 999])
+    bars = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)
+    expected: list[float] = []
+    for time in times.tolist():
+        snr = bars[time] / (1 - bars[time])
+        expected.append(min(snr, 5.0) / (snr if kind == "epsilon" else snr + 1))
+    assert min(expected) < 0.2
+    assert max(expected) <= 1
+    np.testing.assert_allclose(loss_weights(scheduler, times, 5.0), expected, rtol=1e-4)
+    assert loss_weights(scheduler, times, 0.0).tolist() == [1.0] * 5
+
+
+def test_min_snr_weights_the_loss_of_each_image(shards: str):
+    plain, module = built(intrinsic_weight=0.5)
+    weighted, _ = built(intrinsic_weight=0.5, min_snr=2.0)
+    batch = first_batch(shards, plain, 2)
+    inputs, same = (recipe.prepare(batch, rng_of(batch)) for recipe in (plain, weighted))
+    with torch.no_grad():
+        found, expected = module(same), module(inputs)
+    snr = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2, 0)[inputs["timesteps"]]
+    snr = snr / (1 - snr)
+    torch.testing.assert_close(found["loss"], snr.clamp(max=2) / (snr + 1) * expected["loss"], rtol=1e-4, atol=1e-6)
+    assert torch.equal(found["image"], expected["image"])
+    assert (found["loss"] != expected["loss"]).all()
+
+
 def test_maps_are_masked_independently_with_the_probability():
     options = tiny(phase="vae")
     keys = tuple(f"key-{number}" for number in range(1000))
@@ -158,7 +192,7 @@ def perturbed(module: torch.nn.Module) -> torch.nn.Module:
 
 @pytest.mark.parametrize("changes", [{"phase": "vae"}, {"train_base": False}, {"train_base": True}], ids=str)
 def test_trained_weights_are_restored_bit_for_bit(shards: str, tmp_path: Path, changes: dict[str, Any]):
-    recipe, module = built(**changes)
+    recipe, module = built(shards, **changes)
     recipe.save(perturbed(module), tmp_path)
     again, fresh = built(**changes)
     again.load(fresh, tmp_path)
@@ -170,41 +204,71 @@ def test_trained_weights_are_restored_bit_for_bit(shards: str, tmp_path: Path, c
         assert torch.equal(module(inputs)["loss"], fresh(inputs)["loss"])
 
 
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [({"phase": "vae"}, ("vae",)), ({"train_base": False}, ("lora",)), ({"train_base": True}, ("lora", "base"))],
+    ids=str,
+)
+def test_a_new_run_begins_with_the_weights_of_another(
+    shards: str, tmp_path: Path, changes: dict[str, Any], parts: tuple[str, ...]
+):
+    recipe, module = built(shards, **changes)
+    recipe.save(perturbed(module), tmp_path)
+    again, fresh = built(**changes, text_drop=0.5, kl_weight=1e-3)
+    assert again.begin(fresh, None) == ()
+    assert again.begin(fresh, tmp_path) == parts
+    assert all(torch.equal(one, two) for one, two in zip(module.parameters(), fresh.parameters(), strict=True))
+    if "lora" in parts:
+        _, fresh = built(**changes)
+        assert again.begin(fresh, tmp_path / "pytorch_lora_weights.safetensors") == ("lora",)
+        with pytest.raises(BadInput, match="are of another model"):
+            again.begin(built(**changes, rank=2)[1], tmp_path / "pytorch_lora_weights.safetensors")
+
+
+def test_images_of_the_user_need_only_a_caption_in_phase_unet(shards: str):
+    own = {"source": np.zeros((1, SIDE, SIDE, 3), np.uint8), "caption": ["A mug."], "key": ["mine.png"]}
+    recipe, module = built(train_base=False)
+    assert recipe.sample(module, own, 0)["prediction"].shape == (1, SIDE, SIDE, 3)
+    recipe, module = built(shards, phase="vae")
+    with pytest.raises(BadInput, match="remove validate_images"):
+        recipe.sample(module, own, 0)
+
+
 def test_lora_loads_in_the_stable_diffusion_pipeline_of_diffusers(tmp_path: Path):
     recipe, module = built(train_base=False, alpha=2)
     recipe.save(perturbed(module), tmp_path)
     base = Base("tiny")
     pipeline = StableDiffusionPipeline(
         vae=base.vae(torch.float32),
-        text_encoder=base.text_encoder(torch.float32),
-        tokenizer=base.tokenizer(),
-        unet=base.unet(torch.float32),
+        text_encoder=tiny_part("text_encoder"),
+        tokenizer=tiny_part("tokenizer"),
+        unet=base.network(torch.float32),
         scheduler=base.scheduler(DDPMScheduler),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
     pipeline.load_lora_weights(tmp_path)
-    merged = base.unet(torch.float32)
+    merged = base.network(torch.float32)
     with torch.no_grad():
-        for name, layer in module.unet.named_modules():
+        for name, layer in module.network.named_modules():
             if name.endswith((".attn1.to_q", ".attn1.to_k", ".attn1.to_v", ".attn1.to_out.0")):
                 update = layer.lora_B["default"].weight @ layer.lora_A["default"].weight
                 merged.get_submodule(name).weight.add_(2 / 4 * update)
         inputs = torch.randn(1, 4, 4, 4), torch.tensor([5]), torch.randn(1, 77, 16)
         expected = merged(*inputs).sample
         torch.testing.assert_close(pipeline.unet(*inputs).sample, expected, atol=1e-5, rtol=1e-4)
-        assert (base.unet(torch.float32)(*inputs).sample - expected).abs().max() > 1e-3
+        assert (base.network(torch.float32)(*inputs).sample - expected).abs().max() > 1e-3
 
 
-def test_saved_folders_load_in_the_libraries(tmp_path: Path):
-    recipe, module = built(phase="vae")
+def test_saved_folders_load_in_the_libraries(shards: str, tmp_path: Path):
+    recipe, module = built(phase="vae", shards=shards)
     recipe.save(module, tmp_path / "vae")
     assert AutoencoderKL.from_pretrained(tmp_path / "vae").config.in_channels == 8
     recipe, module = built(train_base=True)
     recipe.save(perturbed(module), tmp_path / "unet")
     base = UNet2DConditionModel.from_pretrained(tmp_path / "unet" / "unet")
-    assert torch.equal(base.conv_in.weight, module.unet.conv_in.weight)
+    assert torch.equal(base.conv_in.weight, module.network.conv_in.weight)
     with safe_open(tmp_path / "unet" / "pytorch_lora_weights.safetensors", framework="pt") as opened:
         metadata = json.loads(opened.metadata()["lora_adapter_metadata"])
     assert metadata["unet.target_modules"] == ["attn1.to_k", "attn1.to_out.0", "attn1.to_q", "attn1.to_v"]
@@ -235,9 +299,12 @@ def test_bad_input_gives_one_line_errors(shards: str, tmp_path: Path):
         sized.prepare(batch, rng_of(batch))
     with pytest.raises(BadInput, match="multiples of 16"):
         recipe.prepare({**batch, "source_depth": np.zeros((2, 40, 40))}, rng_of(batch))
-    with pytest.raises(BadInput, match="intrinsic_vae is empty"):
-        Ildm(IldmOptions(base=str(tmp_path))).build(CPU, torch.float32)
     with pytest.raises(BadInput, match=r"holds no ildm.json"):
         built(intrinsic_vae=str(tmp_path))
+    with pytest.raises(BadInput, match=r"no readable model_index\.json"):
+        Ildm(IldmOptions(base=str(tmp_path))).build(CPU, torch.float32)
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    with pytest.raises(BadInput, match="intrinsic_vae is empty"):
+        Ildm(IldmOptions(base=str(tmp_path))).build(CPU, torch.float32)
     with pytest.raises(BadInput, match="no usable vae/"):
         Ildm(IldmOptions(base=str(tmp_path), phase="vae")).build(CPU, torch.float32)
