@@ -1,17 +1,18 @@
 """Implementation of `spatialdata train`: training from a configuration file, and images sampled from a checkpoint."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..shards.errors import BadInput
 from ..shards.extras import require_all
-from .checkpoint import EMA, MODEL, Checkpoints, read_facts
+from .checkpoint import best_weights, find_checkpoint, read_facts
 from .config import TrainConfig, load_config, parse_config
-from .data import Shards, fixed_batch
+from .data import Shards, first_batch, open_batches, open_held_out, take
 from .errors import explain_out_of_memory
 from .loop import OnStep, Summary, train
-from .recipe import TrainingRecipe
+from .recipe import Batch, Batches, TrainingRecipe
 from .registry import get_recipe
 from .sheets import write_sheet
 
@@ -70,20 +71,19 @@ def run_sample(
         step: step of the checkpoint; default: the newest.
         split: split of the shards; default: that of the run's validation images.
 
-    Raises BadInput if there is no such checkpoint.
+    Raises BadInput if there is no such checkpoint, or the shards have no such split.
     """
     import torch
 
     _check_packages()
-    checkpoints = Checkpoints(Path(out), keep=1)
-    folder = checkpoints.newest() if step is None else checkpoints.of(step)
-    if folder is None:
-        raise BadInput(f"{out} holds no checkpoint: give the --out folder of a run")
+    folder = find_checkpoint(Path(out), step)
     facts = read_facts(folder)
     recipe_type = get_recipe(facts.recipe)
     settings = parse_config(recipe_type, facts.config, str(folder))
     recipe = _create(recipe_type, settings)
-    batch = fixed_batch(recipe, settings, _one_or_more(shards), count, split)
+    batch = first_batch(_open_split(recipe, settings, _one_or_more(shards), split), count)
+    if see := getattr(recipe, "see", None):
+        see(partial(_first_of, batch))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with explain_out_of_memory(recipe, settings, "while sampling", "--count 1"):
         module = _load_trained(recipe, settings, folder, device)
@@ -94,11 +94,27 @@ def run_sample(
     return path
 
 
+def _first_of(batch: Batch, count: int) -> Batch:
+    return take(batch, range(min(count, len(batch["key"]))))
+
+
+def _open_split(recipe: TrainingRecipe, settings: TrainConfig, shards: Shards, split: str) -> Batches:
+    if split:
+        return open_batches(recipe, settings, shards, split, order="stored")
+    found = open_held_out(recipe, settings, shards, order="stored")
+    if found is None:
+        raise BadInput(
+            f"the shards have no split {settings.data.validate_split}: give the folder above the splits, or `--split "
+            "train` for samples that the model was trained on"
+        )
+    return found
+
+
 def _load_trained(recipe: TrainingRecipe, settings: TrainConfig, folder: Path, device: "torch.device") -> "nn.Module":
     import torch
 
     module = recipe.build(device, torch.bfloat16 if settings.precision == "bf16" else torch.float32)
-    recipe.load(module, folder / EMA if (folder / EMA).is_dir() else folder / MODEL)
+    recipe.load(module, best_weights(folder))
     return module.to(device).eval()
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from ..shards.errors import BadInput
 from ..shards.options import Options, parse_yaml, read_yaml, shortened
+from .optimizers import OptimizerName
 from .recipe import TrainingRecipe
 
 ScheduleName = Literal["constant", "linear", "cosine"]
@@ -22,10 +23,16 @@ PAPER: Final = "paper"
 FREE: Final = (
     "save_every",
     "keep",
+    "max_hours",
     "validate_every",
     "validate_samples",
+    "validate_loss_samples",
+    "validate_times",
+    "validate_keys",
+    "validate_images",
     "log",
     "gradient_checkpointing",
+    "compile",
     "sharded",
     "data",
     "recipe.cache",
@@ -46,7 +53,26 @@ class DataOptions(Options):
     cache_bytes: int = Field(default=100 << 30, ge=1)
     buckets: bool = Field(default=False, description="allow images of several sizes; each batch has one size")
     one_per_family: bool = Field(default=False, description="one of the samples that share a scene in each epoch")
-    validate_split: str = Field(default="val", description="split of the validation images; train if it is absent")
+    validate_split: str = Field(default="val", description="split of the held-out loss and the validation images")
+
+
+class LossOptions(Options):
+    """Section `loss`: weights within a sample's loss."""
+
+    changed_weight: float = Field(
+        default=1,
+        gt=0,
+        allow_inf_nan=False,
+        description="weight of what the edit changed (member `changed`), where the rest has weight 1; the weights of a "
+        "sample have mean 1",
+    )
+
+
+class OwnImage(Options):
+    """An image of the user's for `validate_images`."""
+
+    image: str = Field(min_length=1, description="file; resized and center-cropped to the size of the shards' images")
+    instruction: str = Field(min_length=1)
 
 
 class TrainConfig(Options):
@@ -58,8 +84,11 @@ class TrainConfig(Options):
     precision: Literal["no", "bf16"] = "bf16"
     gradient_checkpointing: bool = Field(default=True, description="recompute activations instead of storing them")
     sharded: bool = Field(default=False, description="FSDP2: shard weights and optimizer state over the processes")
+    tf32: bool = Field(default=False, description="TF32 for float32 matrix products and convolutions on GPUs")
+    compile: bool = Field(default=False, description="torch.compile each layer")
+    optimizer: OptimizerName = Field(default="adamw", description="see `training.optimizers`")
     lr: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
-    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="of AdamW")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="of AdamW and Prodigy")
     weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
     schedule: ScheduleName = Field(default="constant", description="learning rate schedule after the warmup")
     warmup: int = Field(default=0, ge=0, description="warmup steps of the learning rate")
@@ -68,9 +97,21 @@ class TrainConfig(Options):
     seed: int = Field(default=0, ge=0, lt=2**63)
     save_every: int = Field(default=500, ge=1, description="steps between checkpoints")
     keep: int = Field(default=3, ge=1, description="number of newest checkpoints to keep")
-    validate_every: int = Field(default=500, ge=0, description="steps between validation images; 0: none")
-    validate_samples: int = Field(default=4, ge=1)
+    max_hours: float = Field(
+        default=0, ge=0, allow_inf_nan=False, description="hours after which the run saves and stops; 0: no limit"
+    )
+    init_from: str = Field(
+        default="",
+        description="initial weights of a new run: the folder of a run, a checkpoint, a result folder or a LoRA file",
+    )
+    validate_every: int = Field(default=500, ge=0, description="steps between validations; 0: none")
+    validate_samples: int = Field(default=4, ge=0, description="validation images of held-out samples")
+    validate_keys: tuple[str, ...] = Field(default=(), description="keys of these samples; default: the first ones")
+    validate_images: tuple[OwnImage, ...] = Field(default=(), description="validation images of your own images")
+    validate_loss_samples: int = Field(default=64, ge=0, description="samples of the held-out loss; 0: no such loss")
+    validate_times: int = Field(default=5, ge=1, description="time steps of the held-out loss, evenly spaced")
     log: Literal["none", "tensorboard", "wandb"] = "tensorboard"
+    loss: LossOptions = LossOptions()
     data: DataOptions = DataOptions()
     recipe: dict[str, Any] = Field(default_factory=dict[str, Any], description="the recipe's own options")
 

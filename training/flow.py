@@ -4,7 +4,10 @@ Invariant: t = 0 is the image and t = 1 the noise, everywhere. So t equals sigma
 time step that a model expects is t or 1000 t, depending on the model.
 """
 
-from typing import TYPE_CHECKING, Literal
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from ..shards.errors import BadInput
 
@@ -69,9 +72,43 @@ def shifted(sigma: "torch.Tensor", shift: float) -> "torch.Tensor":
     return shift * sigma / (1 + (shift - 1) * sigma)
 
 
-def flow_loss(predicted: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
-    """|v - v_theta|^2, the mean over each sample's elements: float32 (B,)."""
-    return (predicted.float() - target.float()).square().flatten(1).mean(1)
+def resolution_shift(tokens: int) -> float:
+    """The shift of FLUX's schedules for an image of this many tokens: e^mu, where mu is linear in the number of tokens,
+    0.5 for 256 and 1.15 for 4096 (the defaults of `calculate_shift` in diffusers)."""
+    from diffusers.pipelines.flux.pipeline_flux_kontext import calculate_shift
+
+    return math.exp(calculate_shift(tokens))
+
+
+def flow_loss(
+    predicted: "torch.Tensor", target: "torch.Tensor", weight: "torch.Tensor | None" = None
+) -> "torch.Tensor":
+    """|v - v_theta|^2, the mean over each sample's elements: float32 (B,).
+
+    Args:
+        weight: of the elements, broadcast to (B, ...); of mean 1 in each sample, see `edit_weights`.
+    """
+    errors = (predicted.float() - target.float()).square()
+    return (errors if weight is None else errors * weight).flatten(1).mean(1)
+
+
+def edit_weights(changed: "torch.Tensor", weight: float) -> "torch.Tensor":
+    """Weights (B, ...) of mean 1 in each sample, proportional to 1 + (`weight` - 1) * changed.
+
+    Args:
+        changed: (B, ...) in [0, 1]: the share of each element that the edit changed.
+    """
+    weights = 1 + (weight - 1) * changed.float()
+    return weights / weights.flatten(1).mean(1).view(-1, *[1] * (changed.ndim - 1))
+
+
+def changed_shares(masks: Any, side: int) -> "torch.Tensor":
+    """Masks of the edit, bool (B, H, W), as the shares of changed pixels of each cell of `side` pixels: float32
+    (B, H / side, W / side), on the CPU."""
+    import torch
+    import torch.nn.functional as F
+
+    return F.avg_pool2d(torch.as_tensor(np.asarray(masks), dtype=torch.float32)[:, None], side)[:, 0]
 
 
 def _broadcast(t: "torch.Tensor", x: "torch.Tensor") -> "torch.Tensor":

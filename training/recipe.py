@@ -34,13 +34,15 @@ class Batches(Protocol):
     @property
     def left_out(self) -> Mapping[str, int]: ...
 
-    def batches(
-        self, size: int, *, epochs: int | None = 1, accumulate: int = 1
-    ) -> Generator[Mapping[str, Any]]: ...
+    def batches(self, size: int, *, epochs: int | None = 1, accumulate: int = 1) -> Generator[Mapping[str, Any]]: ...
 
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+    def begin(self, epoch: int) -> None: ...
+
+    def pick(self, keys: Sequence[str]) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,20 @@ class TrainingRecipe(Protocol):
         find_unused_parameters: bool; True if a step can leave trainable parameters without a gradient.
         open_stream(shards, split, options): opens the shards in place of `shards.stream`, for other layouts; returns a
             `Batches`. Options are those of `shards.stream` and include `stream_options`.
-        begin(module): called after `build` in new runs only, to load initial weights. Checkpoints hold these weights,
-            so a resumed run does not need their files.
+        weighs_edits: bool; True if `prepare` returns `changed` for batches that have it: the share of each element of
+            the loss that the edit changed (see `flow.changed_shares`), in a shape that broadcasts. The loop replaces it
+            by `weight`, the weights of these elements, with mean 1 in each sample.
+        library: str; what loads the weights, for the model card. Default: diffusers.
+        has_split(url, split): whether `open_stream` finds that split.
+        begin(module, source): called after `build` in new runs only, to load initial weights from `init_from`: a result
+            folder (of any stage or options of the recipe), a LoRA file, or None where the option is empty. Returns the
+            names of the loaded parts. Without it, `init_from` must be a folder that `load` accepts. Checkpoints hold
+            these weights, so a resumed run does not need the source.
         see(first): called before `build` in every start; `first(count)` returns the first samples of the training
-            order as a batch, the same in every process and after a resume. For statistics of the data that `save`
-            writes with the weights.
+            order as a batch, the same in every process and after a resume. For what depends on the data: the size of
+            the images, or statistics that `save` writes with the weights.
+        timed: bool; False if the loss has no time steps.
+        validation_metrics(module, batch, seed): metrics of held-out samples by name, (B,) each.
         memory_knobs: Sequence[str]; options of the recipe that save memory, listed in the out-of-memory error.
     If `gradient_checkpointing` is set, the method `enable_gradient_checkpointing` of each submodule that has one is
     called.
@@ -109,6 +120,11 @@ class TrainingRecipe(Protocol):
     published values. `tiny`: a random model that trains on a CPU in about a minute."""
 
     def __init__(self, options: Any) -> None: ...
+
+    @classmethod
+    def models(cls, options: Any) -> Sequence[str]:
+        """Hub ids or folders of the frozen models that the weights need, for the model card; the base first."""
+        ...
 
     @property
     def stream_options(self) -> Mapping[str, Any]:
@@ -144,5 +160,8 @@ class TrainingRecipe(Protocol):
         ...
 
     def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
-        """Predictions for a batch: images uint8 (B, H, W, 3) by name (`prediction`, `depth`, ...)."""
+        """Predictions for a batch: images uint8 (B, H, W, 3) by name (`prediction`, `depth`, ...).
+
+        A batch of the user's own images holds only `source`, `instruction`, `caption`, `key` and `valid`.
+        """
         ...

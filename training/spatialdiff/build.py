@@ -60,11 +60,13 @@ def make_net(transformer: Any, options: SpatialDiffOptions, geometry_width: int)
 def _add_lora(transformer: Any, options: SpatialDiffOptions) -> None:
     from peft import LoraConfig
 
+    # By their full names: the transformer's last layer has the same one.
+    outputs = [f"single_transformer_blocks.{i}.proj_out" for i in range(len(transformer.single_transformer_blocks))]
     transformer.add_adapter(
         LoraConfig(
             r=options.lora.rank,
             lora_alpha=options.lora.alpha,  # pyright: ignore[reportArgumentType]
             init_lora_weights="gaussian",
-            target_modules=[f"attn.{name}" for name in _PROJECTIONS],
+            target_modules=[f"attn.{name}" for name in _PROJECTIONS] + (outputs if options.lora.proj_out else []),
         )
     )

@@ -1,10 +1,11 @@
 """The options of SpatialDiff.
 
-Invariant: defaults are the paper's values; fields that the paper does not specify say so.
+Invariant: defaults are the paper's values. The paper trains with the code of UNO (Wu et al. 2025, arXiv 2504.02160), so
+what the paper does not say follows UNO's training script; fields that neither specifies say so.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -40,10 +41,13 @@ class ConnectorSection(Options):
 
 
 class LoraSection(Options):
-    """LoRA on the eight projections of each attention layer of the transformer."""
+    """LoRA on the eight projections of each attention layer of the transformer: 104.6 M weights at rank 64."""
 
     rank: int = Field(default=64, ge=1)
     alpha: float = Field(default=64, gt=0)
+    proj_out: bool = False
+    """Also on the output layer of the 38 single-stream blocks (attention and MLP), as in UNO: 149.4 M weights. UNO has
+    119.5 M: there one LoRA serves query, key and value together."""
 
 
 class SpatialDiffOptions(Options):
@@ -53,23 +57,26 @@ class SpatialDiffOptions(Options):
     """Hub id, folder in diffusers' layout, or `tiny`."""
     revision: str = ""
     stage: Literal[1, 2] = 2
-    """1 trains only the connector (eq. 9); 2 trains connector, LoRA and depth head (eq. 10)."""
-    init: str = ""
-    """For stage 2: the folder saved by stage 1, whose connector is the initial one."""
+    """1 trains only the connector (eq. 9); 2 trains connector, LoRA and depth head (eq. 10), from `init_from` the run
+    of stage 1."""
     ablation: Ablation = "latent_depth"
     depth_weight: float = Field(default=0.01, ge=0)
     """Lambda of eq. 10."""
-    width: int = Field(default=512, ge=16, multiple_of=16)
-    height: int = Field(default=512, ge=16, multiple_of=16)
-    """Size of the shards' images, in pixels."""
+    width: int = Field(default=512, ge=0, multiple_of=16)
+    height: int = Field(default=512, ge=0, multiple_of=16)
+    """Size of the shards' images, in pixels; 0: the size that they have."""
     geometry: GeometrySection = GeometrySection()
     connector: ConnectorSection = ConnectorSection()
     lora: LoraSection = LoraSection()
-    times: TimeDistribution = "logit_normal"
-    """Distribution of t; not specified in the paper."""
-    time_shift: float = Field(default=1.0, gt=0)
+    times: TimeDistribution = "uniform"
+    """Distribution of t before the shift; uniform in UNO."""
+    time_shift: Literal["resolution"] | Annotated[float, Field(gt=0)] = "resolution"
+    """Shift of t toward noise, see `training.flow.shifted`. `resolution`: FLUX's, from the number of tokens, as in UNO:
+    e^0.63 = 1.878 for 1024 tokens."""
+    text_drop: float = Field(default=0.1, ge=0, le=1)
+    """Probability of an empty instruction; UNO's."""
     guidance: float = Field(default=1.0, ge=0)
-    """Guidance input of the guidance-distilled base in training; not specified in the paper."""
+    """Guidance input of the guidance-distilled base in training; 1 in UNO."""
     instruction: Literal["text", "any"] = "text"
     """`text`: the sample's instruction. `any`: one of its variants, drawn again in each epoch."""
     text_tokens: int = Field(default=512, ge=1)
@@ -84,10 +91,6 @@ class SpatialDiffOptions(Options):
     def _check_combination(self) -> Self:
         if self.stage == 1 and self.ablation == "lora_only":
             raise ValueError("stage 1 trains the connector, but ablation lora_only has none: set stage to 2")
-        if self.stage == 1 and self.init:
-            raise ValueError("init is used only by stage 2: set stage to 2, or remove init")
-        if self.init and not self.spatial:
-            raise ValueError("init loads a connector, but ablation lora_only has none: remove init")
         return self
 
     @property
@@ -105,8 +108,8 @@ class SpatialDiffOptions(Options):
 
 TINY_RECIPE: Final[Mapping[str, Any]] = {
     "base": TINY,
-    "width": 256,
-    "height": 256,
+    "width": 0,
+    "height": 0,
     "geometry": {"model": TINY, "side": 56},
     "lora": {"rank": 16, "alpha": 16},
     "text_tokens": 128,

@@ -4,17 +4,17 @@ Invariant: every part that exists beside the frozen base trains (see `build`), s
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ...shards.errors import BadInput
-from ..flow import draw_times, interpolate, velocity
+from ..flow import changed_shares, draw_times, interpolate, resolution_shift, velocity
 from ..recipe import Batch, Inputs, StepRng
 from .build import build_net
-from .files import load_folder, load_part, read_options, save_folder
-from .frozen import Frozen
+from .files import load_folder, load_parts, save_folder
+from .frozen import PATCH, Frozen
 from .options import TINY, TINY_RECIPE, SpatialDiffOptions
 from .pipeline import SpatialDiffPipeline
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-_PAPER: Final = {"steps": 3000, "batch_size": 4, "lr": 1e-4}
-"""For 8 GPUs; `batch_size` is per GPU."""
+_PAPER: Final = {"steps": 3000, "batch_size": 4, "lr": 1e-4, "warmup": 100}
+"""For 8 GPUs; `batch_size` is per GPU. The warmup is UNO's."""
 _TINY: Final = {
     "steps": 100,
     "batch_size": 4,
@@ -44,6 +44,7 @@ class SpatialDiff:
     shards: ClassVar = "spatialdiff"
     options_type: ClassVar = SpatialDiffOptions
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"paper": _PAPER, "tiny": _TINY})
+    weighs_edits: ClassVar = True
     memory_knobs: ClassVar = (
         "recipe.text_tokens: 256",
         "recipe.lora.rank: 32",
@@ -53,6 +54,10 @@ class SpatialDiff:
     def __init__(self, options: SpatialDiffOptions) -> None:
         self.options = options
         self._frozen: Frozen | None = None
+
+    @classmethod
+    def models(cls, options: SpatialDiffOptions) -> Sequence[str]:
+        return (options.base, *([options.geometry.model] if options.spatial else []))
 
     @property
     def frozen(self) -> Frozen:
@@ -65,39 +70,53 @@ class SpatialDiff:
         depth = ("depth",) if self.options.depth_loss else ()
         return {"images": "uint8", "members": ("source", "target", *depth), "instruction": self.options.instruction}
 
+    def see(self, first: Callable[[int], Batch]) -> None:
+        """Take the size of the images where the options leave it open. Raises BadInput if it is no multiple of 16."""
+        if self.options.width and self.options.height:
+            return
+        height, width = first(1)["source"].shape[1:3]
+        if height % PATCH or width % PATCH:
+            raise BadInput(f"images of the shards are {width} x {height}, but sides must be multiples of {PATCH}")
+        self.options = self.options.model_copy(
+            update={"width": self.options.width or width, "height": self.options.height or height}
+        )
+
     def build(self, device: "torch.device", dtype: "torch.dtype") -> Any:
         """A `nets.SpatialDiffNet`: the base in `dtype`, trainable parts in float32."""
         net, self._frozen = build_net(self.options, device, dtype)
         return net
 
-    def begin(self, module: Any) -> None:
-        """Load the connector of stage 1. Raises BadInput if `init` is not a fitting result folder of stage 1."""
+    def begin(self, module: Any, source: Path | None) -> Sequence[str]:
+        """Load the parts of a result folder of any stage that this run has too, or a LoRA file of FLUX.
+
+        Raises BadInput if there is none, or one does not fit.
+        """
         options = self.options
-        if not options.init:
-            if options.stage == 2 and options.spatial and options.base != TINY:
-                message = "stage 2 without recipe.init: the connector starts from random weights"
-                logging.getLogger(__name__).warning(message)
-            return
-        folder = Path(options.init).expanduser()
-        if (stage := read_options(folder).stage) != 1:
-            raise BadInput(f"recipe.init {folder} was saved by stage {stage}: give a folder saved by stage 1")
-        load_part(module.connector, folder, "connector")
+        loaded = load_parts(module, options, source) if source else ()
+        if options.stage == 2 and options.spatial and options.base != TINY and "connector" not in loaded:
+            message = "stage 2 without init_from of stage 1: the connector starts from random weights"
+            logging.getLogger(__name__).warning(message)
+        return loaded
 
     def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
         """Encode, and draw noise and time for each sample. Raises BadInput for another image size or a missing
         instruction."""
-        texts = list(batch["instruction"])
+        texts = batch["instruction"]
         empty = [key for key, text in zip(batch["key"], texts, strict=True) if not text.strip()]
         if empty:
             raise BadInput(
                 f"sample {empty[0]} has no instruction: build layer instruction, then rerun spatialdata shard"
             )
         frozen, options = self.frozen, self.options
+        texts = ["" if drop else text for drop, text in zip(rng.dropped(options.text_drop), texts, strict=True)]
         inputs = frozen.condition(batch["source"], texts, options.guidance)
         x = frozen.latents(batch["target"])
         noise = rng.normal(x.shape[1:]).to(x.device)
-        sigma = draw_times(rng, options.times, shift=options.time_shift).to(x.device)
+        shift = resolution_shift(x.shape[1]) if options.time_shift == "resolution" else options.time_shift
+        sigma = draw_times(rng, options.times, shift=shift).to(x.device)
         inputs |= {"noisy": interpolate(x, noise, sigma), "velocity": velocity(x, noise), "sigma": sigma}
+        if "changed" in batch:
+            inputs["changed"] = changed_shares(batch["changed"], PATCH).flatten(1)[..., None].to(x.device)
         if options.depth_loss:
             encode = frozen.depth_latents if options.depth_loss == "latent" else frozen.depth_patches
             inputs["depth"] = encode(batch["depth"])

@@ -14,7 +14,7 @@ from torch import nn
 
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.training.config import load_config
-from spatialdata_builder.training.data import probe_batch
+from spatialdata_builder.training.data import first_training_samples
 from spatialdata_builder.training.ildm.encoders import latent_scale
 from spatialdata_builder.training.ildm.maps import MapLayout
 from spatialdata_builder.training.ildm.models import Base
@@ -70,7 +70,7 @@ def test_the_scale_includes_the_noise_of_the_posterior_and_removes_the_mean():
 def test_the_scale_is_measured_on_the_first_valid_training_samples(shards: str, tmp_path: Path):
     config = load_config(Ildm, None, "tiny", ["recipe.phase=vae"])
     recipe = Ildm(tiny(phase="vae"))
-    first = probe_batch(recipe, config, shards, PROBE)
+    first = first_training_samples(recipe, config, shards, PROBE)
     assert len(first["key"]) == 8
     assert set(first["key"]) == set(first_batch(shards, recipe, 8)["key"])
     damaged = {**first, "valid": np.array([True] * 2 + [False] * 6), "line": first["line"].copy()}

@@ -131,7 +131,7 @@ def test_gradient_checkpointing_changes_no_gradient(tmp_path: Path):
 def test_depth_supervision_reaches_connector_and_lora(tmp_path: Path):
     recipe, net = built()
     perturb(net)
-    net(inputs_of(recipe, batch_of(recipe, tmp_path / "set")))["depth"].backward()
+    net(inputs_of(recipe, batch_of(recipe, tmp_path / "set")))["depth"].mean().backward()
     reached = {name for name, value in net.named_parameters() if value.grad is not None and value.grad.abs().sum() > 0}
     assert {"connector.queries", "connector.layers.0.to_q.weight", "head.out.weight"} <= reached
     assert any("lora_A" in name for name in reached)

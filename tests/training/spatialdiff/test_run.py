@@ -6,16 +6,24 @@ from pathlib import Path
 import pytest
 import torch
 
+from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.recipes import get_recipe
 from spatialdata_builder.training.command import run_sample
 from spatialdata_builder.training.config import load_config
 from spatialdata_builder.training.loop import Summary, train
+from spatialdata_builder.training.metrics import read_metrics
 from spatialdata_builder.training.spatialdiff.recipe import SpatialDiff
+from tests.shards.factory import make_sample, make_split
 from tests.training.spatialdiff.factory import SIDE, batch_of, built
+
+SPATIALDIFF = get_recipe("spatialdiff")
 
 
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
-    batch_of(built(ablation="lora_only")[0], tmp_path / "set")
+    batch_of(built(ablation="lora_only")[0], tmp_path / "set" / "train")
+    held_out = {key: make_sample(key, side=SIDE, split="val") for key in ("v0", "v1")}
+    make_split(str(tmp_path / "set" / "val"), [list(held_out)], split="val", recipe=SPATIALDIFF, changes=held_out)
     return tmp_path / "set"
 
 
@@ -54,12 +62,30 @@ def test_stage_2_follows_stage_1(shards: Path, tmp_path: Path):
         "connector.safetensors",
         "spatialdiff.json",
     }
-    init = f"recipe.init={first.checkpoint / 'model'}"
+    init = f"init_from={tmp_path / 'one'}"
     _, seen = run(shards, tmp_path / "two", "steps=1", init, "precision=bf16", "gradient_checkpointing=true")
     assert seen[0]["loss"] == pytest.approx(seen[0]["flow"] + 0.01 * seen[0]["depth"], rel=1e-5)
     assert torch.isfinite(torch.tensor(seen[0]["grad_norm"]))
+    assert read_metrics(tmp_path / "two")[0] == {"step": 0, "init_from": str(tmp_path / "one"), "loaded": ["connector"]}
     # From now on, the checkpoint holds the connector.
     shutil.rmtree(tmp_path / "one")
     resumed, _ = run(shards, tmp_path / "two", "steps=2", init, "precision=bf16", "gradient_checkpointing=true")
     assert resumed.resumed == 1
     assert run_sample(tmp_path / "two", [str(shards)], count=2).is_file()
+
+
+def test_the_loss_of_changed_regions_can_weigh_more(tmp_path: Path):
+    keys = [f"s{i}" for i in range(4)]
+    samples = {key: make_sample(key, side=SIDE) for key in keys}
+    make_split(str(tmp_path / "set"), [keys], changes=samples)  # recipe full has `changed`
+    settings = ("steps=1", "batch_size=4", "validate_every=0")
+    curves = [
+        run(tmp_path / "set", tmp_path / f"w{weight}", *settings, f"loss.changed_weight={weight}")[1]
+        for weight in (1, 1.0001, 8)
+    ]
+    losses = [seen[0]["flow"] for seen in curves]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert losses[2] != pytest.approx(losses[0], rel=1e-3)
+    make_split(str(tmp_path / "bare"), [keys], recipe=SPATIALDIFF, changes=samples)
+    with pytest.raises(BadInput, match=r"lacks changed"):
+        run(tmp_path / "bare", tmp_path / "out", *settings, "loss.changed_weight=8")

@@ -40,6 +40,14 @@ def test_parameter_counts_with_a_feed_forward_in_each_layer(transformer):
     assert count(net.connector.parameters()) == pytest.approx(859e6, rel=1e-3)
 
 
+def test_parameter_counts_of_lora_on_the_output_of_single_stream_blocks(transformer):
+    net = net_of(transformer, ablation="lora_only", lora={"proj_out": True})
+    assert count(net.parameters(), trained=True) == pytest.approx(149.4e6, rel=1e-3)
+    # UNO has one LoRA for query, key and value: rank x (input + output) weights each.
+    double, single = 2 * (3072 + 3 * 3072 + 2 * 3072), 3072 + 3 * 3072 + 5 * 3072 + 3072
+    assert 64 * (19 * double + 38 * single) == pytest.approx(119.5e6, rel=1e-3)
+
+
 def test_queries_follow_the_resolution(transformer):
     net = net_of(transformer, stage=1, width=768, height=512)
     assert net.connector.queries.shape == (1536, 3072)

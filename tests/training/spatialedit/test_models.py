@@ -63,7 +63,7 @@ def test_only_the_adapter_trains_and_all_of_it_has_a_gradient(case):
         if (block, layer) != (1, "txt_attn_proj")
     }
     assert names == expected
-    case.module(case.inputs)["loss"].backward()
+    case.module(case.inputs)["loss"].mean().backward()
     for name, parameter in case.module.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad.abs().sum() > 0, name
@@ -76,7 +76,7 @@ def test_only_the_adapter_trains_and_all_of_it_has_a_gradient(case):
 
 def test_gradient_checkpointing_changes_no_gradient(case):
     def gradients():
-        case.module(case.inputs)["loss"].backward()
+        case.module(case.inputs)["loss"].mean().backward()
         found = [each.grad.clone() for each in case.module.parameters() if each.requires_grad]
         case.module.zero_grad()
         return found
@@ -96,7 +96,7 @@ def test_frozen_bf16_trains_a_float32_adapter(moves):
     module = recipe.build(CPU, torch.bfloat16)
     batch = next(opened(recipe, moves).batches(2))
     inputs = recipe.prepare(batch, rng_of(batch))
-    module(inputs)["loss"].backward()
+    module(inputs)["loss"].mean().backward()
     assert {each.dtype for each in module.parameters() if each.requires_grad} == {torch.float32}
     assert module.dtype == torch.bfloat16
 
@@ -211,7 +211,7 @@ def test_training_overfits_eight_samples(moves):
     optimizer = torch.optim.AdamW(training, 5e-3, betas=(0.9, 0.95), weight_decay=0)
     losses = []
     for _ in range(160):
-        loss = module(inputs)["loss"]
+        loss = module(inputs)["loss"].mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(training, 1.0)
         optimizer.step()
@@ -224,7 +224,7 @@ def test_under_fsdp_every_rank_makes_the_same_number_of_calls(case, tmp_path):
     """Text lengths differ between ranks; the number of calls that gather weights must not."""
     calls = []
     with torch.no_grad():
-        plain = case.module(case.inputs)["loss"].item()
+        plain = case.module(case.inputs)["loss"].mean().item()
     _, module = build(text_drop=0.0)
     randomize_adapter(module)
     assert isinstance(module, EditNet)
@@ -235,7 +235,7 @@ def test_under_fsdp_every_rank_makes_the_same_number_of_calls(case, tmp_path):
         fully_shard(module)
         module.transformer.register_forward_pre_hook(lambda *_: calls.append(1))
         with torch.no_grad():
-            loss = module(case.inputs)["loss"].item()
+            loss = module(case.inputs)["loss"].mean().item()
     finally:
         distributed.destroy_process_group()
     assert len(calls) == 4
