@@ -4,7 +4,7 @@
 Invariant: a pair is two independent captioned images, source and target, each with its own maps. The edit is not used.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -39,9 +39,18 @@ class Ildm:
         self._built: VaePhase | UnetPhase | None = None
         self._probe: Batch | None = None
 
+    @classmethod
+    def models(cls, options: IldmOptions) -> Sequence[str]:
+        trained = (options.intrinsic_vae,) if options.phase == "unet" and options.intrinsic_vae else ()
+        return (options.base, *trained)
+
     @property
     def stream_options(self) -> Mapping[str, Any]:
         return {"images": "uint8", "members": self.options.members}
+
+    @property
+    def timed(self) -> bool:
+        return self.options.phase == "unet"
 
     def see(self, first: Callable[[int], Batch]) -> None:
         """Phase vae keeps the first training samples, to measure the scale of the latents on them."""
