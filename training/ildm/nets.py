@@ -144,15 +144,15 @@ class TwoDomains(nn.Module):
         parts `image` and `intrinsic` are without w.
 
         Args:
-            inputs: `image`, `intrinsic`, `image_target`, `intrinsic_target` (n, 4, h, w), `timesteps` and `weight` w
-                (n,), and the conditions of the backbone.
+            inputs: `image`, `intrinsic`, `image_target`, `intrinsic_target` (n, 4, h, w), `timesteps` and
+                `snr_weight` w (n,), and the conditions of the backbone.
         """
         conditions = {name: inputs[name] for name in self.backbone.conditions}
         image, intrinsic = self.predict(inputs["image"], inputs["intrinsic"], inputs["timesteps"], conditions)
         image_loss = row_means((image - inputs["image_target"]).square())
         intrinsic_loss = row_means((intrinsic - inputs["intrinsic_target"]).square())
         return {
-            "loss": inputs["weight"] * (image_loss + self.intrinsic_weight * intrinsic_loss),
+            "loss": inputs["snr_weight"] * (image_loss + self.intrinsic_weight * intrinsic_loss),
             "image": image_loss,
             "intrinsic": intrinsic_loss,
         }

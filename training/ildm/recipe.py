@@ -52,6 +52,10 @@ class Ildm:
     def stream_options(self) -> Mapping[str, Any]:
         return {"images": "uint8", "members": self.options.members}
 
+    @property
+    def timed(self) -> bool:
+        return self.options.phase == "unet"
+
     def see(self, first: Callable[[int], Batch]) -> None:
         """Phase vae keeps the first training samples, to measure the scale of the latents on them."""
         if self.options.phase == "vae":

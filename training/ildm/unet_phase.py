@@ -82,7 +82,7 @@ class UnetPhase:
             "image_target": target(self.scheduler, image, noises[0], times),
             "intrinsic_target": target(self.scheduler, intrinsic, noises[1], times),
             "timesteps": times,
-            "weight": loss_weights(self.scheduler, times, self.options.min_snr),
+            "snr_weight": loss_weights(self.scheduler, times, self.options.min_snr),
             **self.text(self._texts(views, rng)),
             **size_conditions(self.module.backbone, len(image), height, width, self.device),
         }

@@ -131,7 +131,7 @@ def test_the_loss_of_an_image_is_the_weighted_sum_of_both_errors():
         "intrinsic": intrinsic,
         "timesteps": times,
         "context": context,
-        "weight": torch.tensor([1.0, 0.5]),
+        "snr_weight": torch.tensor([1.0, 0.5]),
         "image_target": targets[0],
         "intrinsic_target": targets[1],
     }

@@ -53,6 +53,13 @@ def test_phase_vae_reads_no_images_and_a_single_view_only_its_own_members():
     assert set(tiny(views=("source",), maps=("line",)).members) == {"source", "source_line"}
 
 
+def test_what_a_run_says_of_itself():
+    """The models of a card: the base, and in phase unet the VAE; only phase unet has time steps."""
+    assert Ildm.models(tiny(base="a/b", intrinsic_vae="vae")) == ("a/b", "vae")
+    assert Ildm.models(tiny(base="a/b", phase="vae", intrinsic_vae="vae")) == ("a/b",)
+    assert [Ildm(tiny(phase=phase)).timed for phase in ("vae", "unet")] == [False, True]
+
+
 def test_inputs_are_noised_latents_with_independent_noise_at_one_time(shards: str):
     recipe, _ = built()
     batch = first_batch(shards, recipe, 2)
