@@ -41,7 +41,8 @@ class Ildm:
 
     @classmethod
     def models(cls, options: IldmOptions) -> Sequence[str]:
-        return (options.base,)
+        trained = (options.intrinsic_vae,) if options.phase == "unet" and options.intrinsic_vae else ()
+        return (options.base, *trained)
 
     @property
     def timed(self) -> bool:

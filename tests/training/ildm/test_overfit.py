@@ -29,7 +29,7 @@ def base(shards: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     inputs = recipe.prepare(batch, rng_of(batch))
     unet = parts.network(torch.float32)
     optimizer = torch.optim.AdamW(unet.parameters(), 4e-3)
-    for _ in range(60):
+    for _ in range(150):
         predicted = unet(inputs["image"], inputs["timesteps"], inputs["context"]).sample
         (predicted - inputs["image_target"]).square().mean().backward()
         optimizer.step()
@@ -58,8 +58,8 @@ def test_lora_overfits_8_samples_and_the_base_stays_unchanged(
     shards: str, base: str, intrinsic_vae: tuple[str, list[float]]
 ):
     recipe = Ildm(tiny(base=base, intrinsic_vae=intrinsic_vae[0], **LORA))
-    module, losses = train(recipe, first_batch(shards, recipe, 8), steps=160, lr=1e-2)
-    assert losses[-1] < 0.35 * losses[0]
+    module, losses = train(recipe, first_batch(shards, recipe, 8), steps=500, lr=4e-3)
+    assert losses[-1] < 0.2 * losses[0]
     before = Base(base).network(torch.float32).state_dict()
     after = {name.replace(".base_layer.", "."): value for name, value in module.network.state_dict().items()}
     assert all(torch.equal(after[name], value) for name, value in before.items())
