@@ -19,6 +19,7 @@ from ..caches import CacheSpec, TensorCache, folder_revision, module_revision
 from ..flow import draw_times
 from ..recipe import Batch, Batches, Inputs, StepRng
 from .adapter import load_adapter, save_adapter
+from .boxes import BoxedStream
 from .models import add_lora, folder_of
 from .options import PRESETS, TINY, SpatialEditOptions
 from .pictures import fit, to_benchmark_style
@@ -27,8 +28,9 @@ from .published import stream_published
 
 if TYPE_CHECKING:
     import torch
-    from diffusers.pipelines.joyimage.pipeline_joyimage_edit import JoyImageEditPipeline
     from torch import nn
+
+    from .nets import EditPipeline
 
 U8 = NDArray[np.uint8]
 _GRID: Final = 16
@@ -45,29 +47,34 @@ class SpatialEdit:
 
     def __init__(self, options: SpatialEditOptions) -> None:
         self.options = options
-        self._pipeline: JoyImageEditPipeline | None = None
+        self._pipeline: EditPipeline | None = None
         self._cache = TensorCache(options.cache, options.cache_bytes)
 
     @property
     def stream_options(self) -> Mapping[str, Any]:
-        bench = self.options.layout == "shards" and self.options.wording == "bench"
-        return {"members": ("source", "target"), "instruction": self.options.instruction, "records": bench}
+        return {"members": ("source", "target"), "instruction": self.options.instruction, "records": self._bench}
+
+    @property
+    def _bench(self) -> bool:
+        """Whether sources and instructions get the benchmark's style."""
+        return self.options.layout == "shards" and self.options.wording == "bench"
 
     def open_stream(self, shards: Any, split: str, options: Mapping[str, Any]) -> Batches:
         """Open this project's shards or, with `layout: published`, SpatialEdit's tars (in the folder `split`, if it
-        exists).
+        exists). Samples whose crop loses the box of their instruction are not valid, see `boxes`.
 
         Raises BadInput if there are none.
         """
         if self.options.layout == "shards":
-            return stream(shards, self.shards, split=split, **options)
+            opened = stream(shards, self.shards, split=split, **options)
+            return BoxedStream(opened, self.options.side) if self._bench and self.options.side else opened
         kept = {name: value for name, value in options.items() if name not in ("members", "cache", "cache_bytes")}
         if isinstance(shards, str | os.PathLike) and _is_folder(join(os.fspath(shards), split)):
             shards = join(os.fspath(shards), split)
         return stream_published(shards, side=self.options.side, **kept)
 
     @property
-    def pipeline(self) -> "JoyImageEditPipeline":
+    def pipeline(self) -> "EditPipeline":
         """The pipeline with all models; available after `build`."""
         assert self._pipeline, "call build first"
         return self._pipeline
@@ -130,10 +137,10 @@ class SpatialEdit:
 
     def model_view(self, batch: Batch, index: int) -> tuple[U8, U8, str]:
         """Source and target (H, W, 3) and instruction of one sample as model inputs, with the red box if any."""
-        source, words = batch["source"][index], batch["instruction"][index]
-        if "record" in batch:
-            source, words = to_benchmark_style(source, batch["record"][index])
-        pictures = fit(source, self.options.side), fit(batch["target"][index], self.options.side)
+        source, words, side = batch["source"][index], batch["instruction"][index], self.options.side
+        if self._bench:
+            source, words = to_benchmark_style(source, batch["record"][index], side)
+        pictures = fit(source, side), fit(batch["target"][index], side)
         for picture in pictures:
             height, width = picture.shape[:2]
             if height % _GRID or width % _GRID:
@@ -149,11 +156,8 @@ class SpatialEdit:
         def encode(pixels: U8) -> "dict[str, torch.Tensor]":
             import torch
 
-            vae = self.pipeline.vae
             with torch.no_grad():
-                signed = torch.from_numpy(np.array(pixels)).to(vae.device, vae.dtype) / 127.5 - 1
-                latent = vae.encode(signed.movedim(-1, 0)[None, :, None]).latent_dist.mode()
-                return {"latent": self.pipeline.normalize_latents(latent.float())[0]}
+                return {"latent": self.pipeline.source_latents(torch.from_numpy(pixels[None]))[0]}
 
         return self._cache.one(picture, self._latent_spec, encode)["latent"]
 
