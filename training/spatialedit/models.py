@@ -12,8 +12,9 @@ from ..weights import find_folder, first_line
 
 if TYPE_CHECKING:
     import torch
-    from diffusers.pipelines.joyimage.pipeline_joyimage_edit import JoyImageEditPipeline
     from peft import LoraConfig, PeftModel
+
+    from .nets import EditPipeline
 
 PARTS: Final = ("processor", "scheduler", "text_encoder", "tokenizer", "transformer", "vae")
 TARGETS: Final = ("img_attn_proj", "img_attn_qkv", "txt_attn_proj", "txt_attn_qkv")
@@ -36,7 +37,7 @@ def folder_of(model: str, revision: str) -> Path:
 
 def load_models(
     folder: Path, device: "torch.device", dtype: "torch.dtype", weights: str = "", theta: int = 0
-) -> "JoyImageEditPipeline":
+) -> "EditPipeline":
     """All models of a pipeline, frozen, on a device.
 
     Args:
@@ -83,18 +84,16 @@ def assemble(
     transformer: Any,
     images: Any,
     device: "torch.device",
-) -> "JoyImageEditPipeline":
+) -> "EditPipeline":
     """A pipeline that edits at the size of the input image. Its models are on a device, frozen and in eval mode.
 
     Args:
         images: Qwen3-VL's image processor.
     """
-    from diffusers.pipelines.joyimage.pipeline_joyimage_edit import JoyImageEditPipeline
-
-    from .nets import ImageTextProcessor, NativeSize
+    from .nets import EditPipeline, ImageTextProcessor, NativeSize
 
     processor = ImageTextProcessor(image_processor=images, tokenizer=tokenizer, video_processor=None)
-    pipeline = JoyImageEditPipeline(scheduler, vae, text_encoder, tokenizer, transformer, processor)
+    pipeline = EditPipeline(scheduler, vae, text_encoder, tokenizer, transformer, processor)
     pipeline.vae_image_processor = NativeSize(vae_scale_factor=pipeline.vae_scale_factor_spatial)
     pipeline.set_progress_bar_config(disable=True)
     for model in (vae, text_encoder, transformer):

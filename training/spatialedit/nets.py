@@ -1,14 +1,18 @@
-"""The trained module, and two library classes adapted to this recipe.
+"""The trained module, and the library classes adapted to this recipe.
 
 Invariant: the network never sees padded text, since its forward takes no text mask. Only samples whose texts have equal
 length share a forward pass.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers.pipelines.joyimage.image_processor import JoyImageEditImageProcessor
+from diffusers.pipelines.joyimage.pipeline_joyimage_edit import JoyImageEditPipeline
 from peft import PeftModel
+from PIL import Image
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
@@ -81,6 +85,28 @@ class ImageTextProcessor(Qwen3VLProcessor):
         if argument_name == "video_processor":
             return None
         return super().check_argument_for_proper_class(argument_name, argument)
+
+
+class EditPipeline(JoyImageEditPipeline):
+    """The library's pipeline with the source latents of training: the mode of the VAE's posterior, where the library
+    draws a sample."""
+
+    def source_latents(self, pixels: Tensor) -> Tensor:
+        """uint8 (B, H, W, 3) to float32 (B, C, 1, H / 8, W / 8): the posterior's mode, (z - mean) / std per channel."""
+        vae: Any = self.vae
+        signed = pixels.to(vae.device, vae.dtype) / 127.5 - 1
+        z = vae.encode(signed.movedim(-1, 1)[:, :, None]).latent_dist.mode()
+        return self.normalize_latents(z.float())
+
+    def prepare_latents(
+        self, batch_size: int, *args: Any, image: Sequence[Image.Image] | None = None, **options: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        noise, _ = super().prepare_latents(batch_size, *args, image=None, **options)
+        if image is None:
+            return noise, None
+        pixels = torch.from_numpy(np.stack([np.asarray(each.convert("RGB")) for each in image]))
+        sources = self.source_latents(pixels).repeat(batch_size // len(image), 1, 1, 1, 1)
+        return noise, sources[:, None].to(noise)
 
 
 class NativeSize(JoyImageEditImageProcessor):

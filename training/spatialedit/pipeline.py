@@ -13,7 +13,8 @@ from .weights import merge_adapter
 
 if TYPE_CHECKING:
     import torch
-    from diffusers.pipelines.joyimage.pipeline_joyimage_edit import JoyImageEditPipeline
+
+    from .nets import EditPipeline
 
 U8 = NDArray[np.uint8]
 
@@ -26,7 +27,7 @@ def load_pipeline(
     theta: int = 0,
     device: "str | torch.device" = "cpu",
     dtype: "torch.dtype | None" = None,
-) -> "JoyImageEditPipeline":
+) -> "EditPipeline":
     """A diffusers pipeline of the base model with adapters merged into it.
 
     Args:
@@ -54,7 +55,7 @@ def load_pipeline(
 
 
 def edit(
-    pipeline: "JoyImageEditPipeline",
+    pipeline: "EditPipeline",
     image: U8,
     instruction: str,
     *,
@@ -76,17 +77,12 @@ def edit(
 
     source = draw_box(image, box) if box else image
     noise = torch.Generator().manual_seed(generator) if isinstance(generator, int) else generator
-    device = pipeline.vae.device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(
-            noise.initial_seed()
-        )  # the pipeline samples the source's latent with torch's global generator
-        output: Any = pipeline(
-            image=Image.fromarray(source),
-            prompt=instruction,
-            num_inference_steps=steps,
-            guidance_scale=guidance,
-            generator=noise,
-            output_type="np",
-        )
+    output: Any = pipeline(
+        image=Image.fromarray(source),
+        prompt=instruction,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        generator=noise,
+        output_type="np",
+    )
     return (np.clip(output.images[0], 0, 1) * 255).round().astype(np.uint8)

@@ -10,7 +10,8 @@ from .models import assemble
 
 if TYPE_CHECKING:
     import torch
-    from diffusers.pipelines.joyimage.pipeline_joyimage_edit import JoyImageEditPipeline
+
+    from .nets import EditPipeline
 
 _TEXT_WIDTH: Final = 32
 _SPECIAL: Final = (
@@ -24,7 +25,7 @@ _SPECIAL: Final = (
 )
 
 
-def tiny_models(device: "torch.device", dtype: "torch.dtype", layers: int = 2) -> "JoyImageEditPipeline":
+def tiny_models(device: "torch.device", dtype: "torch.dtype", layers: int = 2) -> "EditPipeline":
     """A pipeline of about 1 M parameters, for images of at least 32 x 32 pixels."""
     import torch
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
