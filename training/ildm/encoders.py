@@ -4,13 +4,13 @@ Invariant: a cache entry is the deterministic output of the model for one conten
 sampled latent).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..caches import CacheSpec, ContentT, TensorCache, Tensors, module_revision
+from ..caches import CacheSpec, ContentT, Make, TensorCache, Tensors, module_revision, stacked
 from .maps import Floats
 from .models import Base, freeze
 from .options import IldmOptions
@@ -23,23 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cached:
-    """One model with its cache. With a cache, contents are encoded one by one; without, as one batch."""
+    """One model with its cache."""
 
-    cache: TensorCache | None
+    cache: TensorCache
     spec: CacheSpec
+    module: "nn.Module"
 
-    def __call__(self, contents: Sequence[ContentT], make: Callable[[Sequence[ContentT]], Tensors]) -> Tensors:
-        """`make` returns tensors (n, ...) for n contents; so does this call."""
-        import torch
-
-        if not self.cache:
-            return make(contents)
-
-        def make_one(content: ContentT) -> Tensors:
-            return {name: value[0] for name, value in make([content]).items()}
-
-        found = self.cache.each(contents, self.spec, make_one)
-        return {name: torch.stack([each[name] for each in found]) for name in found[0]}
+    def __call__(self, contents: Sequence[ContentT], make: Make[ContentT]) -> Tensors:
+        """Tensors (n, ...) of n contents, on the model's device; `make` encodes `spec.rows` contents."""
+        return stacked(self.cache.each(contents, self.spec, make), next(self.module.parameters()).device)
 
 
 @dataclass(frozen=True)
@@ -117,8 +109,6 @@ def latent_factor(vae: "AutoencoderKL") -> int:
 
 def _cached(module: "nn.Module", options: IldmOptions, model: str, transform: str) -> Cached:
     dtype = str(next(module.parameters()).dtype)
-    if not options.cache:
-        return Cached(None, CacheSpec(model, "", dtype, transform))
     # The digest of the weights identifies the model, since a branch or a folder may change: half a second per GB.
-    spec = CacheSpec(model, module_revision(module), dtype, transform)
-    return Cached(TensorCache(options.cache, options.cache_bytes), spec)
+    spec = CacheSpec(model, module_revision(module) if options.cache else "", dtype, transform)
+    return Cached(TensorCache(options.cache, options.cache_bytes), spec, module)
