@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from diffusers.pipelines.joyimage.image_processor import JoyImageEditImageProcessor
 from diffusers.pipelines.joyimage.pipeline_joyimage_edit import JoyImageEditPipeline
+from numpy.typing import NDArray
 from peft import PeftModel
 from PIL import Image
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 
+from ..caches import ROWS, in_rows, stacked
 from ..flow import flow_loss, interpolate, velocity
 
 TRAIN_STEPS = 1000
@@ -91,12 +93,23 @@ class EditPipeline(JoyImageEditPipeline):
     """The library's pipeline with the source latents of training: the mode of the VAE's posterior, where the library
     draws a sample."""
 
-    def source_latents(self, pixels: Tensor) -> Tensor:
-        """uint8 (B, H, W, 3) to float32 (B, C, 1, H / 8, W / 8): the posterior's mode, (z - mean) / std per channel."""
+    @torch.no_grad()
+    def source_latents(self, pictures: Sequence[NDArray[np.uint8]]) -> dict[str, Tensor]:
+        """`latent` float32 (n, C, 1, H / 8, W / 8) of n images (H, W, 3): the posterior's mode, (z - mean) / std per
+        channel."""
         vae: Any = self.vae
-        signed = pixels.to(vae.device, vae.dtype) / 127.5 - 1
+        signed = torch.from_numpy(np.stack(pictures)).to(vae.device, vae.dtype) / 127.5 - 1
         z = vae.encode(signed.movedim(-1, 1)[:, :, None]).latent_dist.mode()
-        return self.normalize_latents(z.float())
+        return {"latent": self.normalize_latents(z.float())}
+
+    @torch.no_grad()
+    def prompt_embedding(self, picture: NDArray[np.uint8], words: str) -> Tensor:
+        """(L, D): Qwen3-VL's embedding of a source (H, W, 3) and its instruction, without the first 34 tokens of the
+        prompt template."""
+        images: Any = Image.fromarray(picture)
+        device: Any = self.text_encoder.device
+        embeds, _ = self.encode_prompt_multiple_images(words, images=images, device=device)
+        return embeds[0]
 
     def prepare_latents(
         self, batch_size: int, *args: Any, image: Sequence[Image.Image] | None = None, **options: Any
@@ -104,9 +117,9 @@ class EditPipeline(JoyImageEditPipeline):
         noise, _ = super().prepare_latents(batch_size, *args, image=None, **options)
         if image is None:
             return noise, None
-        pixels = torch.from_numpy(np.stack([np.asarray(each.convert("RGB")) for each in image]))
-        sources = self.source_latents(pixels).repeat(batch_size // len(image), 1, 1, 1, 1)
-        return noise, sources[:, None].to(noise)
+        pictures = [np.asarray(each.convert("RGB")) for each in image]
+        sources = stacked(in_rows(pictures, ROWS, self.source_latents), noise.device)["latent"]
+        return noise, sources.repeat(batch_size // len(image), 1, 1, 1, 1)[:, None].to(noise)
 
 
 class NativeSize(JoyImageEditImageProcessor):

@@ -1,5 +1,6 @@
 """Image editing with a trained adapter: call `load_pipeline` once, then `edit` for each image."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...shards.interop.spatialedit import draw_box
-from .models import folder_of, load_models
+from .models import folder_of, freeze, load_models, load_part
 from .options import TINY
 from .weights import merge_adapter
 
@@ -27,6 +28,7 @@ def load_pipeline(
     theta: int = 0,
     device: "str | torch.device" = "cpu",
     dtype: "torch.dtype | None" = None,
+    without: Collection[str] = (),
 ) -> "EditPipeline":
     """A diffusers pipeline of the base model with adapters merged into it.
 
@@ -35,6 +37,7 @@ def load_pipeline(
         adapters: folders written by training, or SpatialEdit's own LoRA; merged in this order.
         weights, theta: transformer weights to use instead of the model's; see `SpatialEditOptions`.
         dtype: default: bfloat16 on GPUs, float32 on CPUs.
+        without: models that are not loaded: `vae`, `text_encoder`, or `transformer` if there are no adapters.
 
     Raises:
         BadInput: the weights are missing, or of another network.
@@ -47,11 +50,22 @@ def load_pipeline(
         from .tiny import tiny_models
 
         pipeline = tiny_models(device, dtype)
+        for name in without:
+            setattr(pipeline, name, None)
     else:
-        pipeline = load_models(folder_of(model, revision), device, dtype, weights, theta)
+        pipeline = load_models(folder_of(model, revision), device, dtype, weights, theta, without=without)
     for adapter in adapters:
         pipeline.transformer = merge_adapter(pipeline.transformer, Path(adapter))
     return pipeline
+
+
+def load_encoder(model: str, revision: str, part: str, device: "torch.device", dtype: "torch.dtype") -> Any:
+    """The `vae` or the `text_encoder` of a model, frozen, on a device; see `load_pipeline`."""
+    if model == TINY:
+        from .tiny import tiny_models
+
+        return getattr(tiny_models(device, dtype), part)
+    return freeze(load_part(folder_of(model, revision), part, dtype), device)
 
 
 def edit(

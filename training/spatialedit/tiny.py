@@ -57,7 +57,15 @@ def tiny_models(device: "torch.device", dtype: "torch.dtype", layers: int = 2) -
     models: list[torch.nn.Module] = [vae, text_encoder, transformer] if dtype != torch.float32 else []
     for model in models:
         model.to(dtype)
-    return assemble(scheduler, vae, text_encoder, tokenizer, transformer, images, device)
+    parts = {
+        "scheduler": scheduler,
+        "vae": vae,
+        "text_encoder": text_encoder,
+        "tokenizer": tokenizer,
+        "transformer": transformer,
+        "processor": images,
+    }
+    return assemble(parts, device)
 
 
 def _open_gates(transformer: Any) -> None:

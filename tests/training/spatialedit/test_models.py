@@ -162,8 +162,9 @@ def test_a_folder_in_diffusers_layout_is_read_with_its_own_theta(checkpoint, cas
     recipe.options = recipe.options.model_copy(update={"model": str(checkpoint)})
     recipe.build(CPU, torch.float32)
     # Memory layout can change the order of summation.
-    torch.testing.assert_close(recipe.text(source, words), case.recipe.text(source, words), atol=1e-6, rtol=0)
-    torch.testing.assert_close(recipe.latent(source), case.recipe.latent(source), atol=1e-5, rtol=0)
+    texts = [each.texts([source], [words])[0] for each in (recipe, case.recipe)]
+    torch.testing.assert_close(*texts, atol=1e-6, rtol=0)
+    torch.testing.assert_close(recipe.latents([source]), case.recipe.latents([source]), atol=1e-5, rtol=0)
 
 
 def test_missing_weights_are_named(tmp_path, checkpoint, monkeypatch):
