@@ -17,6 +17,7 @@ import numpy as np
 
 from ..shards.errors import BadInput, SpatialdataError
 from .accelerator import open_accelerator
+from .ahead import read_ahead
 from .checkpoint import Checkpoints, lock_run, read_facts
 from .config import TrainConfig
 from .data import Shards, fixed_batch, open_batches
@@ -100,7 +101,8 @@ def _train(
     facts = read_facts(found) if found else None
     if facts and found:
         facts.check(recipe.name, config.model_dump(mode="json"), samples_per_step(config, accelerator), found)
-    data = open_batches(recipe, config, shards, rank=accelerator.process_index, world=accelerator.num_processes)
+    opened = open_batches(recipe, config, shards, rank=accelerator.process_index, world=accelerator.num_processes)
+    data = read_ahead(recipe, opened)
     if facts:
         data.load_state_dict(facts.data)
     fixed = fixed_batch(recipe, config, shards, config.validate_samples) if config.validate_every else {}

@@ -88,6 +88,10 @@ class TrainingRecipe(Protocol):
             `Batches`. Options are those of `shards.stream` and include `stream_options`.
         begin(module): called after `build` in new runs only, to load initial weights. Checkpoints hold these weights,
             so a resumed run does not need their files.
+        prefetch(batch): reads the cache entries of a coming batch; called in another thread while a step runs
+            (`training.ahead`).
+        build_encoders(device, dtype), encode(batch): called by `training.encode` in place of `build` and `prepare`. The
+            second fills the cache for the valid samples of a batch with records, and returns its `CacheStats`.
         memory_knobs: Sequence[str]; options of the recipe that save memory, listed in the out-of-memory error.
     If `gradient_checkpointing` is set, the method `enable_gradient_checkpointing` of each submodule that has one is
     called.
