@@ -133,7 +133,7 @@ class TensorCache:
         """Compute and store the entries that do not exist. Existing ones are not read."""
         assert self._folder, "without a folder there is nothing to fill"
         keys = {spec.key(content): content for content in contents}
-        missing = {key: content for key, content in keys.items() if not self._path(key).is_file()}
+        missing = {key: content for key, content in keys.items() if not _touch(self._path(key))}
         self.stats.hits += len(keys) - len(missing)
         self.stats.misses += len(missing)
         self._compute(missing, spec, make)
@@ -168,8 +168,7 @@ class TensorCache:
             self.stats.misses += 1
             return None
         self.stats.hits += 1
-        with suppress(FileNotFoundError):  # evicted by another process in between
-            os.utime(self._path(key))
+        _touch(self._path(key))
         return found
 
     def put(self, key: str, tensors: Mapping[str, "torch.Tensor"]) -> None:
@@ -216,12 +215,18 @@ class TensorCache:
 
 
 def in_rows(contents: Sequence[ContentT], rows: int, make: Make[ContentT]) -> list[Tensors]:
-    """The tensors of each content, computed with calls of exactly `rows` contents; see `CacheSpec`."""
+    """The tensors of each content, computed with calls of exactly `rows` contents; see `CacheSpec`.
+
+    Without autocast, which would change what validation encodes.
+    """
+    import torch
+
     found: list[Tensors] = []
-    for first in range(0, len(contents), rows):
-        group = contents[first : first + rows]
-        made = make([*group, *group[-1:] * (rows - len(group))])
-        found += [{name: value[row] for name, value in made.items()} for row in range(len(group))]
+    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        for first in range(0, len(contents), rows):
+            group = contents[first : first + rows]
+            made = make([*group, *group[-1:] * (rows - len(group))])
+            found += [{name: value[row] for name, value in made.items()} for row in range(len(group))]
     return found
 
 
@@ -287,6 +292,15 @@ def _checksum(tensors: Mapping[str, "torch.Tensor"]) -> int:
         data = tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8)
         crc = zlib.crc32(data.numpy().data, zlib.crc32(name.encode(), crc))
     return crc
+
+
+def _touch(path: Path) -> bool:
+    """Mark an entry as used; False if it does not exist."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _read(path: Path) -> Tensors | None:
