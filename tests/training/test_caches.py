@@ -101,6 +101,20 @@ def test_every_call_of_the_model_has_the_same_number_of_rows(cached: bool, tmp_p
         assert calls[1:] == [[0, 1, 2, 3], [4, 5, 0, 0]]
 
 
+def test_autocast_does_not_reach_the_models():
+    """Validation runs inside autocast, and its entries must be those of a step."""
+
+    def make(pictures: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+        stack = torch.from_numpy(np.stack(pictures)).float().flatten(1)
+        return {"product": stack @ stack.T}
+
+    plain = TensorCache("").one(picture(0), VAE, make)["product"]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = TensorCache("").one(picture(0), VAE, make)["product"]
+    assert found.dtype == torch.float32
+    assert torch.equal(found, plain)
+
+
 def test_filling_computes_only_missing_entries_and_reads_none(tmp_path: Path):
     cache = TensorCache(tmp_path)
     cache.one(picture(0), VAE, encode)

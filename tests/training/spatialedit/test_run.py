@@ -58,8 +58,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(layout, tmp_path):
 SMALL = ("recipe.side=32", "recipe.text_drop=0.3")
 
 
-def test_a_killed_run_resumes_exactly(moves, tmp_path):
-    settings = (*SMALL, "batch_size=2")
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_killed_run_resumes_exactly(cached, moves, tmp_path):
+    settings = [*SMALL, "batch_size=1", "accumulate=2"]
+    settings += [f"recipe.cache={tmp_path / 'cache'}", "recipe.unload_encoders=true"] if cached else []
     assert_same_after_a_kill("spatialedit", moves, tmp_path, settings, "adapter_model.safetensors")
 
 
