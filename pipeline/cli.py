@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from ..shards.errors import BadInput, SpatialdataError
+from ..shards.errors import BadInput, SpatialdataError, Stopped
 from ..shards.extras import missing_package
 from ..shards.redact import redact_texts
 from .commands.text import (
@@ -29,7 +29,7 @@ from .commands.text import (
     print_shards,
     print_verify,
 )
-from .interrupts import Stopped, error_line, interruptible
+from .interrupts import error_line, interruptible
 from .terminal import prepare, say, stdout_is_lost
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")

@@ -14,7 +14,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from ..shards.errors import SpatialdataError
+from ..shards.errors import SpatialdataError, Stopped
 from ..shards.plain import sanitize
 from .start import SIGNALS, STOPPED, STOPPED_TEXT, end_with, exit_at_once
 
@@ -22,15 +22,6 @@ AGAIN_S = 0.5
 """Seconds after which a KeyboardInterrupt that did not end the work is raised again."""
 GRACE_S = 30.0
 """Seconds that cleanup may take (if a store does not answer, or Ray does not end); then the command exits."""
-
-
-class Stopped(SpatialdataError):
-    """The user or the system stopped the run; everything committed is kept."""
-
-    exit_code = STOPPED
-
-    def __init__(self) -> None:
-        super().__init__(STOPPED_TEXT)
 
 
 class _Interrupt(KeyboardInterrupt):
@@ -51,7 +42,7 @@ class _Watch:
         self._thread.start()
 
     def on_signal(self, *_: object) -> None:
-        self.error = self.error or Stopped()
+        self.error = self.error or Stopped(STOPPED_TEXT)
         if not self.closing and not self._unwinds(sys.exc_info()[1]):
             raise _Interrupt
 
@@ -102,7 +93,7 @@ def interruptible() -> Generator[None]:
         if watch.error is not None and error is not watch.error:
             raise watch.error from None
         if isinstance(error, KeyboardInterrupt):
-            raise Stopped from None
+            raise Stopped(STOPPED_TEXT) from None
         raise
     finally:
         if outermost:

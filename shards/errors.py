@@ -21,6 +21,12 @@ class BadInput(SpatialdataError):
     exit_code = 2
 
 
+class Stopped(SpatialdataError):
+    """The user or the system stopped the command; everything committed is kept. Not an error."""
+
+    exit_code = 130
+
+
 class WorkerLost(SpatialdataError):
     """A worker lost something it cannot get back: its GPU, or the process of its model. Another worker may succeed.
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ..shards.forks import ThreadPool
 from .recipe import Batch, Batches
+from .wrapped import WrappedBatches
 
 _AHEAD: Final = 16
 """Most batches that are read ahead, to limit memory."""
@@ -25,7 +26,7 @@ class _Drawn:
     read: "Future[None]"
 
 
-class ReadAhead:
+class ReadAhead(WrappedBatches):
     """A stream whose next batches are drawn one step ahead, and passed to `prefetch` in another thread.
 
     Args:
@@ -33,22 +34,10 @@ class ReadAhead:
     """
 
     def __init__(self, stream: Batches, prefetch: Callable[[Batch], None]) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._prefetch = prefetch
         self._state: Mapping[str, Any] | None = None
         """Of the last batch that was given out."""
-
-    @property
-    def samples(self) -> int:
-        return self._stream.samples
-
-    @property
-    def largest_bucket(self) -> int:
-        return self._stream.largest_bucket
-
-    @property
-    def left_out(self) -> Mapping[str, int]:
-        return self._stream.left_out
 
     def batches(self, size: int, *, epochs: int | None = 1, accumulate: int = 1) -> Generator[Mapping[str, Any]]:
         ahead: deque[_Drawn] = deque()
@@ -75,7 +64,11 @@ class ReadAhead:
         return dict(self._state) if self._state is not None else self._stream.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._stream.load_state_dict(state)
+        super().load_state_dict(state)
+        self._state = None
+
+    def begin(self, epoch: int) -> None:
+        super().begin(epoch)
         self._state = None
 
 

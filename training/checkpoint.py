@@ -12,7 +12,9 @@ import fcntl
 import hashlib
 import json
 import os
+import pickle
 import shutil
+import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,6 +24,7 @@ from typing import Any, Final
 from ..shards.errors import BadInput, SpatialdataError
 from .config import differences
 
+FOLDER: Final = "checkpoints"
 FACTS: Final = "checkpoint.json"
 STATE: Final = "state.pt"
 MODEL: Final = "model"
@@ -29,6 +32,7 @@ EMA: Final = "ema"
 _FORMAT: Final = 1
 _PARTIAL: Final = ".half-"
 _DELETED: Final = ".dropped-"
+_PROBE_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -60,15 +64,33 @@ class Facts:
         if found:
             raise BadInput(
                 f"{folder} is a checkpoint of another configuration; it differs in {', '.join(found)}: restore these "
-                "values to resume, or give another --out"
+                "values to resume, or give another --out (with `--set init_from=RUN` to start from its weights)"
             )
+
+
+def weights_at(path: Path) -> Path:
+    """The weights in the folder of a run (those of its newest checkpoint) or of a checkpoint; averaged ones if it has
+    them. Other paths are returned as they are: a folder of weights, or a file.
+
+    Raises BadInput if there is nothing, or a run without a checkpoint.
+    """
+    if not path.exists():
+        raise BadInput(f"init_from {path} does not exist: give the folder of a run, of a checkpoint, or a LoRA file")
+    if (path / FOLDER).is_dir():
+        newest = Checkpoints(path, keep=1).newest()
+        if newest is None:
+            raise BadInput(f"init_from {path} is a run without a checkpoint: give another run")
+        path = newest
+    if not (path / FACTS).is_file():
+        return path
+    return path / EMA if (path / EMA).is_dir() else path / MODEL
 
 
 class Checkpoints:
     """The checkpoints of one run."""
 
     def __init__(self, out: Path, keep: int) -> None:
-        self._folder = out / "checkpoints"
+        self._folder = out / FOLDER
         self._keep = keep
 
     def newest(self) -> Path | None:
@@ -101,10 +123,12 @@ class Checkpoints:
             partial.rename(final)
             _sync(self._folder)
         except Exception as error:
-            if not _is_disk_error(error):
+            reason = _disk_problem(error, self._folder)
+            shutil.rmtree(partial, ignore_errors=True)  # it may be what fills the disk
+            if reason is None:
                 raise
             raise SpatialdataError(
-                f"checkpoint {final} cannot be written ({error}): free space and rerun the command"
+                f"checkpoint {final} cannot be written ({reason}): free space and rerun the command"
             ) from error
         self._clean()
 
@@ -152,7 +176,9 @@ def read_state(folder: Path) -> dict[str, Any]:
 
     try:
         return torch.load(folder / STATE, map_location="cpu", weights_only=True)
-    except Exception as error:  # from unpickling, the zip file or the disk
+    except pickle.UnpicklingError as error:  # torch's text recommends to load it without checks
+        raise _damaged(folder, f"{STATE} holds something else") from error
+    except Exception as error:  # from the zip file or the disk
         raise _damaged(folder, error) from error
 
 
@@ -174,9 +200,22 @@ def _damaged(folder: Path, why: object) -> SpatialdataError:
     )
 
 
-def _is_disk_error(error: Exception) -> bool:
-    """safetensors and torch raise their own error types for a full disk, recognized by their messages."""
-    return isinstance(error, OSError) or any(words in str(error) for words in ("I/O error", "inline_container"))
+def _disk_problem(error: Exception, folder: Path) -> OSError | None:
+    """Why a write failed, if the disk is the reason.
+
+    safetensors and torch raise errors of their own for a full disk, whose texts change between versions. So another
+    file is written to learn the reason, while the failed one is still there.
+    """
+    if isinstance(error, OSError):
+        return error
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(_PROBE_BYTES))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as found:
+        return found
+    return None
 
 
 def _sync_all(folder: Path) -> None:

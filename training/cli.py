@@ -6,6 +6,7 @@ With `accelerate launch` or `torchrun`, start it as a module:
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +15,9 @@ from typing import Any, Final
 
 import click
 
-from ..shards.errors import SpatialdataError
+from ..shards.errors import BadInput, SpatialdataError, Stopped
 from .registry import RECIPES
+from .stop import exit_code
 
 _PROGRESS_EVERY_S: Final = 5.0
 _TITLES: Final = {
@@ -61,6 +63,8 @@ def _command(name: str) -> Callable[..., None]:
         done = run_train(name, shards, out, config=config, preset=preset, overrides=overrides, on_step=on_step)
         if int(os.environ.get("RANK", "0")) == 0:
             _print_summary(done, as_json)
+        if code := exit_code(done.stopped):
+            sys.exit(code)
 
     return command
 
@@ -75,7 +79,7 @@ for _name in RECIPES:
 @click.option("--to", default="", help="PNG to write. Default: a file in OUT/samples.")
 @click.option("--step", type=int, help="Step of the checkpoint. Default: the newest.")
 @click.option("--count", default=8, show_default=True, type=click.IntRange(1), help="Number of samples.")
-@click.option("--split", default="", help="Split of the shards. Default: val, or train if there is no val.")
+@click.option("--split", default="", help="Split of the shards. Default: that of the run's validation, val.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the noise.")
 def sample(out: str, shards: Sequence[str], to: str, step: int | None, count: int, split: str, seed: int) -> None:
     """Write an image of predictions from the run in OUT.
@@ -142,11 +146,28 @@ def _print_summary(done: Any, as_json: bool) -> None:
     resumed = f" (resumed from step {done.resumed})" if done.resumed else ""
     left_out = f" ({done.left_out:,} samples with other edits left out)" if done.left_out else ""
     click.echo(f"trained to step {done.step}{resumed} on {done.samples:,} samples{left_out}: {done.checkpoint}")
+    if done.stopped:
+        click.echo(f"stopped by {done.stopped} before the last step: rerun the command to resume", err=True)
+
+
+def _main() -> None:
+    """The command as a module. Only the first process prints what all of them know."""
+    message, code = "", 0
+    try:
+        train(prog_name="python -m spatialdata_builder.training.cli", standalone_mode=False)
+    except click.ClickException as error:
+        message, code = f"error: {error.format_message()}", error.exit_code
+    except Stopped as error:
+        message, code = str(error), error.exit_code
+    except SpatialdataError as error:
+        message, code = f"error: {error}", error.exit_code
+    except KeyboardInterrupt:
+        message, code = "stopped: nothing saved yet; rerun the command to start again", Stopped.exit_code
+    if message and (code not in (BadInput.exit_code, Stopped.exit_code) or int(os.environ.get("RANK", "0")) == 0):
+        click.echo(message, err=True)
+    sys.exit(code)
 
 
 if __name__ == "__main__":
-    try:
-        train(prog_name="python -m spatialdata_builder.training.cli")
-    except SpatialdataError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _main()

@@ -8,11 +8,11 @@ from ..shards.errors import BadInput
 from ..shards.extras import require_all
 from .checkpoint import EMA, MODEL, Checkpoints, read_facts
 from .config import TrainConfig, load_config, parse_config
-from .data import Shards, fixed_batch
+from .data import Shards, first_batch, open_batches, open_held_out, take
 from .encode import Encoded, OnProgress, encode
 from .errors import explain_out_of_memory
 from .loop import OnStep, Summary, train
-from .recipe import TrainingRecipe
+from .recipe import Batches, TrainingRecipe
 from .registry import get_recipe
 from .sheets import write_sheet
 
@@ -89,7 +89,7 @@ def run_sample(
         step: step of the checkpoint; default: the newest.
         split: split of the shards; default: that of the run's validation images.
 
-    Raises BadInput if there is no such checkpoint.
+    Raises BadInput if there is no such checkpoint, or the shards have no such split.
     """
     import torch
 
@@ -102,7 +102,9 @@ def run_sample(
     recipe_type = get_recipe(facts.recipe)
     settings = parse_config(recipe_type, facts.config, str(folder))
     recipe = _create(recipe_type, settings)
-    batch = fixed_batch(recipe, settings, _one_or_more(shards), count, split)
+    batch = first_batch(_open_split(recipe, settings, _one_or_more(shards), split), count)
+    if see := getattr(recipe, "see", None):
+        see(lambda count: take(batch, range(min(count, len(batch["key"])))))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with explain_out_of_memory(recipe, settings, "while sampling", "--count 1"):
         module = _load_trained(recipe, settings, folder, device)
@@ -111,6 +113,18 @@ def run_sample(
     path = Path(to) if to else Path(out) / "samples" / f"{facts.step:08d}-seed{seed}.png"
     write_sheet(path, batch, predictions)
     return path
+
+
+def _open_split(recipe: TrainingRecipe, settings: TrainConfig, shards: Shards, split: str) -> Batches:
+    if split:
+        return open_batches(recipe, settings, shards, split, order="stored")
+    found = open_held_out(recipe, settings, shards, order="stored")
+    if found is None:
+        raise BadInput(
+            f"the shards have no split {settings.data.validate_split}: give the folder above the splits, or `--split "
+            "train` for samples that the model was trained on"
+        )
+    return found
 
 
 def _load_trained(recipe: TrainingRecipe, settings: TrainConfig, folder: Path, device: "torch.device") -> "nn.Module":

@@ -22,8 +22,13 @@ PAPER: Final = "paper"
 FREE: Final = (
     "save_every",
     "keep",
+    "max_hours",
     "validate_every",
     "validate_samples",
+    "validate_loss_samples",
+    "validate_times",
+    "validate_keys",
+    "validate_images",
     "log",
     "gradient_checkpointing",
     "sharded",
@@ -47,7 +52,14 @@ class DataOptions(Options):
     cache_bytes: int = Field(default=100 << 30, ge=1)
     buckets: bool = Field(default=False, description="allow images of several sizes; each batch has one size")
     one_per_family: bool = Field(default=False, description="one of the samples that share a scene in each epoch")
-    validate_split: str = Field(default="val", description="split of the validation images; train if it is absent")
+    validate_split: str = Field(default="val", description="split of the held-out loss and the validation images")
+
+
+class OwnImage(Options):
+    """An image of the user's for `validate_images`."""
+
+    image: str = Field(min_length=1, description="file; resized and center-cropped to the size of the shards' images")
+    instruction: str = Field(min_length=1)
 
 
 class TrainConfig(Options):
@@ -69,8 +81,19 @@ class TrainConfig(Options):
     seed: int = Field(default=0, ge=0, lt=2**63)
     save_every: int = Field(default=500, ge=1, description="steps between checkpoints")
     keep: int = Field(default=3, ge=1, description="number of newest checkpoints to keep")
-    validate_every: int = Field(default=500, ge=0, description="steps between validation images; 0: none")
-    validate_samples: int = Field(default=4, ge=1)
+    max_hours: float = Field(
+        default=0, ge=0, allow_inf_nan=False, description="hours after which the run saves and stops; 0: no limit"
+    )
+    init_from: str = Field(
+        default="",
+        description="initial weights of a new run: the folder of a run, a checkpoint, a result folder or a LoRA file",
+    )
+    validate_every: int = Field(default=500, ge=0, description="steps between validations; 0: none")
+    validate_samples: int = Field(default=4, ge=0, description="validation images of held-out samples")
+    validate_keys: tuple[str, ...] = Field(default=(), description="keys of these samples; default: the first ones")
+    validate_images: tuple[OwnImage, ...] = Field(default=(), description="validation images of your own images")
+    validate_loss_samples: int = Field(default=64, ge=0, description="samples of the held-out loss; 0: no such loss")
+    validate_times: int = Field(default=5, ge=1, description="time steps of the held-out loss, evenly spaced")
     log: Literal["none", "tensorboard", "wandb"] = "tensorboard"
     data: DataOptions = DataOptions()
     recipe: dict[str, Any] = Field(default_factory=dict[str, Any], description="the recipe's own options")

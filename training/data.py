@@ -1,13 +1,17 @@
-"""The batches of a run: the training stream, and the fixed samples for validation images."""
+"""The batches of a run: the training stream, the held-out samples, and the user's own images."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 from ..shards import stream
 from ..shards.errors import BadInput
-from .config import TrainConfig
+from ..shards.streaming.places import has_split
+from .config import OwnImage, TrainConfig
 from .recipe import Batch, Batches, TrainingRecipe
 
 Shards = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -38,16 +42,55 @@ def open_batches(
     return stream(shards, recipe.shards, split=split, **chosen)
 
 
-def fixed_batch(recipe: TrainingRecipe, config: TrainConfig, shards: Shards, count: int, split: str = "") -> Batch:
-    """The first samples of a split; default: `data.validate_split`, or `train` if the shards lack that split.
+def open_held_out(recipe: TrainingRecipe, config: TrainConfig, shards: Shards, **options: Any) -> Batches | None:
+    """The stream of the split `data.validate_split`; None if no shards have it. Training samples are never among it.
 
-    All have one image size. There are fewer than `count` if no size has that many.
+    Of several sets, those without the split are left out.
     """
-    try:
-        found = open_batches(recipe, config, shards, split or config.data.validate_split, order="stored")
-    except BadInput:
-        if split:
-            raise
-        found = open_batches(recipe, config, shards, order="stored")
-    with closing(found.batches(min(count, found.largest_bucket))) as batches:
+    split = config.data.validate_split
+    urls = [shards] if isinstance(shards, str | os.PathLike) else list(shards)
+    has = getattr(recipe, "has_split", lambda url, split: has_split(url, recipe.shards, split))
+    found = [os.fspath(url) for url in urls if has(os.fspath(url), split)]
+    return open_batches(recipe, config, found if len(found) > 1 else found[0], split, **options) if found else None
+
+
+def first_batch(data: Batches, count: int) -> Batch:
+    """The first samples of a stream. All have one image size: there are fewer than `count` if no size has that many."""
+    with closing(data.batches(min(count, data.largest_bucket))) as batches:
         return next(batches)
+
+
+def own_batch(images: Sequence[OwnImage], size: tuple[int, int]) -> Batch:
+    """A batch of the user's images, resized to cover `size` (height, width) and center-cropped to it.
+
+    It holds `source`, `instruction` and `caption` (the same text), `key` (the file's name) and `valid`. Raises BadInput
+    for a file that cannot be read.
+    """
+    from PIL import Image, ImageOps
+
+    height, width = size
+    sources: list[Any] = []
+    for each in images:
+        try:
+            with Image.open(Path(each.image).expanduser()) as opened:
+                upright = ImageOps.exif_transpose(opened).convert("RGB")
+        except (OSError, Image.DecompressionBombError) as error:
+            raise BadInput(f"validate_images: {each.image} cannot be read as an image ({error})") from None
+        sources.append(np.asarray(ImageOps.fit(upright, (width, height), Image.Resampling.LANCZOS)))
+    texts = [each.instruction for each in images]
+    keys = [Path(each.image).name for each in images]
+    return {
+        "source": np.stack(sources),
+        "instruction": texts,
+        "caption": texts,
+        "key": keys,
+        "valid": np.ones(len(keys), bool),
+    }
+
+
+def take(batch: Batch, rows: Sequence[int]) -> Mapping[str, Any]:
+    """Some samples of a batch, in this order."""
+    return {
+        name: value[list(rows)] if isinstance(value, np.ndarray) else [value[row] for row in rows]
+        for name, value in batch.items()
+    }

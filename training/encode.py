@@ -1,13 +1,15 @@
 """Fills a recipe's cache before training: `spatialdata train RECIPE ... --encode-only`.
 
-Every training sample is encoded once, with all texts that a step may use, but nothing is trained. So a run afterwards
-only reads the cache and, with `recipe.unload_encoders`, never loads the encoders. The pass can be stopped and rerun:
-what is in the cache is not encoded again. Each process encodes its share of the samples.
+Every training sample, and those of the held-out loss, are encoded once, with all texts that a step may use, but nothing
+is trained. So a run afterwards only reads the cache and, with `recipe.unload_encoders`, never loads the encoders for a
+step. The pass can be stopped and rerun: what is in the cache is not encoded again. Each process encodes its share of
+the samples.
 """
 
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,12 +19,12 @@ from ..shards.errors import BadInput
 from .accelerator import open_accelerator
 from .caches import CacheStats
 from .config import TrainConfig
-from .data import Shards, open_batches
+from .data import Shards, first_batch, open_batches, open_held_out
 from .errors import explain_out_of_memory
 from .recipe import TrainingRecipe
 
 OnProgress = Callable[[int, int], None]
-"""(samples done, samples of this process)"""
+"""(samples done, training samples of this process)"""
 _BATCH: Final = 8
 """Samples that are read together; their images share calls of the VAE."""
 
@@ -49,7 +51,8 @@ def encode(
 
     Args:
         shards, out: as for `training.loop.train`; nothing is written to `out`.
-        on_progress: called by the main process after each batch.
+        on_progress: called by the main process after each batch, with the samples so far and all training samples of
+            a process.
 
     Raises:
         BadInput: no cache folder, a recipe without encodings, or as for `train`.
@@ -75,19 +78,28 @@ def _encode(
 ) -> Encoded:
     import torch
 
-    rank, world = accelerator.process_index, accelerator.num_processes
-    every = {"order": "stored", "last": "pad", "records": True, "instruction": "text", "one_per_family": False}
-    data = open_batches(recipe, config, shards, rank=rank, world=world, **every)
+    every: dict[str, Any] = {"last": "pad", "records": True, "instruction": "text"}
+    every |= {"one_per_family": False, "rank": accelerator.process_index, "world": accelerator.num_processes}
+    training = open_batches(recipe, config, shards, order="stored", **every)
+    losses = config.validate_loss_samples if config.validate_every else 0
+    held_out = open_held_out(recipe, config, shards, **every) if losses else None
+    if see := getattr(recipe, "see", None):
+        see(lambda count: first_batch(open_batches(recipe, config, shards), count))
     with explain_out_of_memory(recipe, config, "while loading models"):
         recipe.build_encoders(accelerator.device, torch.bfloat16 if config.precision == "bf16" else torch.float32)
-    samples, stats, total = 0, CacheStats(), -(-data.samples // world)
-    with closing(data.batches(_BATCH)) as batches:
-        for batch in batches:
-            with explain_out_of_memory(recipe, config, "while encoding"):
-                stats = recipe.encode(batch)
-            samples += int(np.count_nonzero(batch["valid"]))
-            if on_progress and accelerator.is_main_process:
-                on_progress(samples, total)
+    samples, stats, total = 0, CacheStats(), -(-training.samples // accelerator.num_processes)
+    # The held-out loss is that of the first samples of the stream's order.
+    few = -(-losses // (_BATCH * accelerator.num_processes))
+    for data, most in ((training, None), (held_out, few)):
+        if data is None:
+            continue
+        with closing(data.batches(_BATCH)) as batches:
+            for batch in islice(batches, most):
+                with explain_out_of_memory(recipe, config, "while encoding"):
+                    stats = recipe.encode(batch)
+                samples += int(np.count_nonzero(batch["valid"]))
+                if on_progress and accelerator.is_main_process:
+                    on_progress(samples, total)
     counts = torch.tensor([samples, *asdict(stats).values()], device=accelerator.device)
     samples, hits, misses, evicted, written = accelerator.reduce(counts, "sum").tolist()
     return Encoded(samples, misses, hits, evicted, written)

@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..shards.errors import BadInput, SpatialdataError
+from ..shards.errors import BadInput, SpatialdataError, Stopped
 from .accelerator import open_accelerator
 from .ahead import read_ahead
 from .checkpoint import Checkpoints, lock_run, read_facts
 from .config import TrainConfig
-from .data import Shards, fixed_batch, open_batches
+from .data import Shards, first_batch, open_batches
 from .errors import explain_out_of_memory, nonfinite_error
-from .metrics import Metrics, check_logger, show_picture, start_trackers
-from .recipe import Batch, StepRng, TrainingRecipe
-from .run import Run, ema_weights, samples_per_step, save_run, seed_of, start_run
-from .sharding import no_gradient_sync, unsharded_module
-from .sheets import write_sheet
+from .metrics import Metrics, check_logger, start_trackers
+from .recipe import Batch, Batches, StepRng, TrainingRecipe
+from .run import Run, samples_per_step, save_run, seed_of, start_run
+from .sharding import no_gradient_sync
+from .stop import StopRequest
+from .validation import held_out_losses, open_validation, write_pictures
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +48,8 @@ class Summary:
     """Samples that it trains on."""
     left_out: int = 0
     """Samples of the shards whose edit kind the recipe does not use."""
+    stopped: str = ""
+    """What ended it before its last step: `max_hours` or the name of a signal; see `training.stop`."""
 
 
 def train(
@@ -62,6 +65,7 @@ def train(
     Raises:
         BadInput: shards without the recipe's members, a checkpoint of another recipe or configuration, missing weights.
         SpatialdataError: a loss that is not finite (nothing of that step is saved), out of memory, or a full disk.
+        Stopped: by a signal, without a checkpoint of its last step; see `training.stop`. The message says what is kept.
     """
     from accelerate.state import AcceleratorState
 
@@ -72,12 +76,15 @@ def train(
     except OSError as error:
         raise BadInput(f"--out {out} cannot be created: {error}") from error
     accelerator = open_accelerator(recipe, config, folder)
+    stop = StopRequest(config.max_hours)
     try:
-        with lock_run(folder) if accelerator.is_main_process else nullcontext():
-            summary = _train(accelerator, recipe, config, shards, folder, on_step)
+        with lock_run(folder) if accelerator.is_main_process else nullcontext(), stop:
+            summary = _train(accelerator, recipe, config, shards, folder, stop, on_step)
     except BaseException as error:
         for tracker in accelerator.trackers:
             tracker.finish()
+        if isinstance(error, KeyboardInterrupt) and stop.signal:
+            raise Stopped(_kept(stop.signal, folder)) from None
         if isinstance(error, OSError):
             raise SpatialdataError(f"{folder}: {error}: free space and rerun the command") from error
         raise
@@ -88,12 +95,21 @@ def train(
     return summary
 
 
+def _kept(signal: str, folder: Path) -> str:
+    """The message for a run that a signal ended without a checkpoint of its last step."""
+    newest = Checkpoints(folder, keep=1).newest()
+    if newest is None:
+        return f"stopped by {signal}: nothing saved yet; rerun the command to start again"
+    return f"stopped by {signal}: the last checkpoint is {newest}; rerun the command to resume from it"
+
+
 def _train(
     accelerator: "Accelerator",
     recipe: TrainingRecipe,
     config: TrainConfig,
     shards: Shards,
     folder: Path,
+    stop: StopRequest,
     on_step: OnStep | None,
 ) -> Summary:
     checkpoints = Checkpoints(folder, config.keep)
@@ -104,30 +120,53 @@ def _train(
     opened = open_batches(recipe, config, shards, rank=accelerator.process_index, world=accelerator.num_processes)
     data = read_ahead(recipe, opened)
     if facts:
-        data.load_state_dict(facts.data)
-    fixed = fixed_batch(recipe, config, shards, config.validate_samples) if config.validate_every else {}
+        _resume_data(data, facts.data, folder)
+    validation = open_validation(accelerator, recipe, config, shards)
+    if see := getattr(recipe, "see", None):
+        see(lambda count: first_batch(open_batches(recipe, config, shards), count))
     resumed = facts.step if facts else 0
     start_trackers(accelerator, recipe.name, config, folder, resumed)  # before minutes of loading models: it may fail
     with explain_out_of_memory(recipe, config, "while loading models"):
         run = start_run(accelerator, recipe, config, data, found, resumed)
+    stopped = ""
     with (
         Metrics(folder, resumed, write=accelerator.is_main_process) as metrics,
         closing(data.batches(config.batch_size, epochs=None, accumulate=config.accumulate)) as batches,
     ):
-        while run.step < config.steps:
+        if run.loaded:
+            metrics.write({"step": 0, "init_from": config.init_from, "loaded": list(run.loaded)})
+        stop.wait_for_steps()
+        while run.step < config.steps and not stopped:
             with explain_out_of_memory(recipe, config, f"in step {run.step + 1}"):
                 values = _one_step(run, batches)
+            stopped = stop.reason(accelerator)
+            last = run.step == config.steps
+            validates = config.validate_every and not stopped and (last or run.step % config.validate_every == 0)
+            if validates and validation.held_out:
+                with explain_out_of_memory(recipe, config, "in the held-out loss", "validate_loss_samples: 0"):
+                    values |= held_out_losses(run, validation.held_out)
             metrics.write(values)
             accelerator.log(values, step=run.step)
             if on_step and accelerator.is_main_process:
                 on_step(values)
-            last = run.step == config.steps
-            if last or run.step % config.save_every == 0:
+            if last or stopped or run.step % config.save_every == 0:
                 save_run(run, checkpoints)
-            if fixed and (last or run.step % config.validate_every == 0):
+            if validates and validation.pictures:
                 with explain_out_of_memory(recipe, config, "while making validation images", "validate_samples: 1"):
-                    _validate(run, fixed, folder)
-    return Summary(run.step, resumed, checkpoints.of(run.step), data.samples, sum(data.left_out.values()))
+                    write_pictures(run, validation.pictures, folder)
+    stopped = "" if run.step == config.steps else stopped
+    return Summary(run.step, resumed, checkpoints.of(run.step), data.samples, sum(data.left_out.values()), stopped)
+
+
+def _resume_data(data: Batches, state: Mapping[str, Any], folder: Path) -> None:
+    """Restore the position in the data. Raises BadInput if the shards are not those of the run."""
+    try:
+        data.load_state_dict(state)
+    except BadInput as error:
+        raise BadInput(
+            f"{folder} cannot resume on these shards, since it began on others ({error}): give the same shards as "
+            f"before, or train on the new ones from its weights, with another --out and `--set init_from={folder}`"
+        ) from None
 
 
 def _one_step(run: Run, batches: Iterator[Batch]) -> dict[str, float]:
@@ -221,17 +260,3 @@ def _peak_memory(accelerator: "Accelerator") -> dict[str, float]:
     if accelerator.device.type != "cuda":
         return {}
     return {"memory_gb": torch.cuda.max_memory_allocated() / 1e9}
-
-
-def _validate(run: Run, batch: Batch, folder: Path) -> None:
-    """Write images of the fixed samples to samples/. Collective, since the module may be sharded."""
-    import torch
-
-    run.module.eval()
-    unsharded = unsharded_module(run.module) if run.sharded else nullcontext()
-    with torch.no_grad(), run.accelerator.autocast(), ema_weights(run), unsharded:
-        predictions = run.recipe.sample(run.plain, batch, run.config.seed)
-    run.module.train()
-    if run.accelerator.is_main_process:
-        picture = write_sheet(folder / "samples" / f"{run.step:08d}.png", batch, predictions)
-        show_picture(run.accelerator, picture, run.step)

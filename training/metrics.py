@@ -1,7 +1,8 @@
 """Metrics of each step: OUT/metrics.jsonl, and tensorboard or wandb if configured.
 
 Invariant: metrics.jsonl has one line per step, in order, flushed before the next step begins. A resumed run first
-removes the lines of steps that it will repeat. Only the main process writes.
+removes the lines of steps that it will repeat. Only the main process writes. A run with initial weights (`init_from`)
+has a line of step 0 that says which.
 """
 
 import json
@@ -40,10 +41,13 @@ class Metrics:
             _truncate(path, step)
             self._file = path.open("a", encoding="utf-8")
 
-    def write(self, values: Mapping[str, float]) -> None:
-        """Write the line of one step. Infinite and NaN values, which JSON lacks, are written as null."""
+    def write(self, values: Mapping[str, Any]) -> None:
+        """Write one line. Infinite and NaN values, which JSON lacks, are written as null."""
         if self._file:
-            plain = {name: value if math.isfinite(value) else None for name, value in values.items()}
+            plain = {
+                name: None if isinstance(value, float) and not math.isfinite(value) else value
+                for name, value in values.items()
+            }
             self._file.write(json.dumps(plain) + "\n")
             self._file.flush()
 
@@ -97,11 +101,11 @@ def _wandb_run(folder: Path, step: int) -> str:
     return stored.read_text(encoding="utf-8")
 
 
-def show_picture(accelerator: "Accelerator", picture: NDArray[np.uint8], step: int) -> None:
+def show_picture(accelerator: "Accelerator", picture: NDArray[np.uint8], name: str, step: int) -> None:
     """Log an image (H, W, 3) to the trackers of the run."""
     for tracker in accelerator.trackers:
         options: dict[str, Any] = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
-        tracker.log_images({"samples": picture[None]}, step=step, **options)
+        tracker.log_images({name: picture[None]}, step=step, **options)
 
 
 def check_logger(kind: str) -> None:

@@ -40,6 +40,10 @@ class Batches(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
+    def begin(self, epoch: int) -> None: ...
+
+    def pick(self, keys: Sequence[str]) -> Mapping[str, Any]: ...
+
 
 @dataclass(frozen=True)
 class StepRng:
@@ -86,8 +90,16 @@ class TrainingRecipe(Protocol):
         find_unused_parameters: bool; True if a step can leave trainable parameters without a gradient.
         open_stream(shards, split, options): opens the shards in place of `shards.stream`, for other layouts; returns a
             `Batches`. Options are those of `shards.stream` and include `stream_options`.
-        begin(module): called after `build` in new runs only, to load initial weights. Checkpoints hold these weights,
-            so a resumed run does not need their files.
+        has_split(url, split): whether `open_stream` finds that split.
+        begin(module, source): called after `build` in new runs only, to load initial weights from `init_from`: a result
+            folder (of any stage or options of the recipe), a LoRA file, or None where the option is empty. Returns the
+            names of the loaded parts. Without it, `init_from` must be a folder that `load` accepts. Checkpoints hold
+            these weights, so a resumed run does not need the source.
+        see(first): called before `build` in every start; `first(count)` returns the first samples of the training
+            order as a batch, the same in every process and after a resume. For what depends on the data: the size of
+            the images, or statistics that `save` writes with the weights.
+        timed: bool; False if the loss has no time steps.
+        validation_metrics(module, batch, seed): metrics of held-out samples by name, (B,) each.
         prefetch(batch): reads the cache entries of a coming batch; called in another thread while a step runs
             (`training.ahead`).
         build_encoders(device, dtype), encode(batch): called by `training.encode` in place of `build` and `prepare`. The
@@ -143,5 +155,8 @@ class TrainingRecipe(Protocol):
         ...
 
     def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
-        """Predictions for a batch: images uint8 (B, H, W, 3) by name (`prediction`, `depth`, ...)."""
+        """Predictions for a batch: images uint8 (B, H, W, 3) by name (`prediction`, `depth`, ...).
+
+        A batch of the user's own images holds only `source`, `instruction`, `caption`, `key` and `valid`.
+        """
         ...

@@ -4,16 +4,24 @@ Invariant: `start_run` restores what `save_run` wrote bit for bit, for any numbe
 """
 
 import hashlib
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from .checkpoint import EMA, MODEL, Checkpoints, Facts, read_state, write_state
+from .checkpoint import EMA, MODEL, Checkpoints, Facts, read_state, weights_at, write_state
 from .config import TrainConfig
 from .recipe import Batches, TrainingRecipe
-from .sharding import full_parameters, full_tensors, load_optimizer_state, optimizer_state, shard_like, shard_module
+from .sharding import (
+    full_parameters,
+    full_tensors,
+    load_optimizer_state,
+    optimizer_state,
+    reshard,
+    shard_like,
+    shard_module,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +58,8 @@ class Run:
     ema: WeightAverage | None
     stream: Batches
     step: int = 0
+    loaded: Sequence[str] = ()
+    """The parts that a new run has from `init_from`."""
 
     @property
     def sharded(self) -> bool:
@@ -81,14 +91,13 @@ def start_run(
 
     set_seed(seed_of(config.seed, 0))
     module = recipe.build(accelerator.device, torch.bfloat16 if config.precision == "bf16" else torch.float32)
+    loaded = () if checkpoint else _initial_weights(recipe, module, config.init_from)
     if checkpoint:
         recipe.load(module, checkpoint / MODEL)
-    elif begin := getattr(recipe, "begin", None):
-        begin(module)
     module.train().to(accelerator.device)
     if config.gradient_checkpointing:
         checkpoint_gradients(module)
-    run = Run(accelerator, recipe, config, module, None, None, None, stream, step)
+    run = Run(accelerator, recipe, config, module, None, None, None, stream, step, loaded)
     if run.sharded:
         shard_module(module, accelerator.device, accelerator.num_processes)
     else:
@@ -101,6 +110,17 @@ def start_run(
     if checkpoint:
         _restore(run, checkpoint)
     return run
+
+
+def _initial_weights(recipe: TrainingRecipe, module: "nn.Module", init_from: str) -> Sequence[str]:
+    """Load `init_from`, if given; returns the names of the loaded parts."""
+    source = weights_at(Path(init_from).expanduser()) if init_from else None
+    if begin := getattr(recipe, "begin", None):
+        return begin(module, source)
+    if source is None:
+        return ()
+    recipe.load(module, source)
+    return ("all weights",)
 
 
 def _restore(run: Run, checkpoint: Path) -> None:
@@ -152,11 +172,15 @@ def ema_weights(run: Run) -> Generator[None]:
     if run.ema is None:
         yield
         return
+    if run.sharded:
+        reshard(run.module)
     run.ema.store(run.parameters)
     run.ema.copy_to(run.parameters)
     try:
         yield
     finally:
+        if run.sharded:
+            reshard(run.module)
         run.ema.restore(run.parameters)
 
 

@@ -64,17 +64,23 @@ def shard_like(values: "Iterable[torch.Tensor]", parameters: "Iterable[nn.Parame
     ]
 
 
+def reshard(module: "nn.Module") -> None:
+    """Free the full weights that a forward pass without a backward pass leaves in a sharded module."""
+    from torch.distributed.fsdp import FSDPModule
+
+    for part in module.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
+
+
 @contextmanager
 def full_parameters(module: "nn.Module") -> Generator[None]:
     """Inside, every process holds all trainable weights unsharded. Collective: all processes must enter it. Changes
     made inside are discarded."""
     from torch import nn
-    from torch.distributed.fsdp import FSDPModule
     from torch.distributed.tensor import DTensor
 
-    for part in module.modules():
-        if isinstance(part, FSDPModule):
-            part.reshard()
+    reshard(module)
     kept: list[tuple[dict[str, Any], str, Any]] = []
     for part in module.modules():
         places: dict[str, Any] = part._parameters  # pyright: ignore[reportPrivateUsage]

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ...shards.errors import SpatialdataError
+from ...shards.errors import Stopped as Stopped
 from ...shards.stage import Stage
 from ..config import EngineOptions
-from ..interrupts import Stopped as Stopped
 from ..interrupts import interruptible
 from ..plug_ins import places
 from ..store.layers import LayerCorrupt, LayerStore, versions

@@ -26,7 +26,7 @@ from .choice import Choice, choose, log_left_out, members_of, mixed_sizes_error
 from .decode import NEEDS_INFO, Array, Decoder, decode_text, decoder_of, is_text
 from .fetch import Fetched, Fetcher, read_json
 from .options import StreamOptions
-from .places import PlaceTable, ShardSet, open_set
+from .places import PlaceTable, ShardSet, open_set, read_columns
 from .steps import Position, Share, Step
 from .walk import make_walk
 
@@ -202,6 +202,36 @@ class Stream:
             self._open()
         return self._fetcher(number)
 
+    def pick(self, keys: Sequence[str]) -> Batch:
+        """The batch of these samples, independent of the stream's position.
+
+        Raises BadInput for a key that the shards do not have, SpatialdataError for a damaged sample.
+        """
+        wanted = set(keys)
+        numbers = {key: number for number, key in enumerate(self.keys()) if key in wanted}
+        if missing := [key for key in keys if key not in numbers]:
+            listed = ", ".join(each.url for each in self._sets)
+            raise BadInput(f"{listed} has no sample {missing[0]}: `spatialdata why OUT {missing[0]}` tells its split")
+        first = self.fetch(numbers[keys[0]])
+        record = read_json(first)
+        arrays = {
+            name: self._allocate((len(keys), *self.decode(name, first, record).shape), self._decoders[name].dtype)
+            for name in self.arrays
+        }
+        texts = [self._load(0, slot, numbers[key], arrays) for slot, key in enumerate(keys)]
+        lists = {name: [text[name] for text in texts] for name in texts[0]}
+        return {**arrays, **lists, "valid": np.ones(len(keys), bool)}
+
+    def keys(self) -> Iterator[str]:
+        """The keys of all samples of the sets, also of those that the recipe leaves out, in stored order."""
+        first = 0
+        for shard in (shard for each in self._sets for shard in each.shards):
+            try:
+                yield from read_columns(shard, ["key"]).column("key").to_pylist()
+            except (FileNotFoundError, KeyError):
+                yield from (self.fetch(number).key for number in range(first, first + shard.samples))
+            first += shard.samples
+
     def state_dict(self) -> dict[str, Any]:
         """The position of the stream. It is equal on all ranks and can be loaded on any rank of any world size."""
         return {
@@ -255,7 +285,8 @@ class Stream:
                 step is that of the step's start.
 
         A batch is a dict: stacked arrays by member (size, H, W[, 3]), lists of text (`instruction`, `caption`,
-        `source_caption`, `key`, members of type `txt`) and of values (members of type `json`), `valid` (size,) bool.
+        `source_caption`, `key`, `edit` with the kind of the edit, members of type `txt`) and of values (members of type
+        `json`), `valid` (size,) bool.
         The arrays of a batch stay valid as long as it is referenced.
 
         Raises:
@@ -351,6 +382,7 @@ class Stream:
         try:
             texts = {name: record[name] for name in ("caption", "source_caption")}
             texts |= {"key": sample.key, "instruction": self._instruction(record["instruction"], epoch, sample.key)}
+            texts["edit"] = record.get("edit", {}).get("kind", "")
         except (KeyError, TypeError) as error:
             raise ShardError(sample.shard, sample.key, f"its json has no text ({error!r})") from error
         texts |= {name: self._text(name, sample) for name in self._texts}

@@ -91,6 +91,24 @@ def open_set(url: str, recipe: str, split: str) -> ShardSet:
         return _from_headers(folder)
 
 
+def has_split(url: str, recipe: str, split: str) -> bool:
+    """Whether `url` is the folder of a split, or holds one that `open_set` would select. Raises BadInput if it is no
+    folder."""
+    try:
+        return read_manifest(url).split == split
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    fs, path = filesystem(url)
+    if not fs.isdir(path):
+        raise BadInput(f"{url} is not a folder: use a folder of shards, such as OUT/shards/{recipe}/train")
+    if any(str(name).endswith(".tar") for name in fs.ls(path, detail=False)):
+        return base(str(path).rstrip("/")) == split
+    try:
+        return bool(find_splits(url, split=split))
+    except BadInput:
+        return False
+
+
 def _absolute(url: str) -> str:
     """An absolute local path, so that the process may change its working directory; other URLs stay as they are."""
     fs, path = filesystem(url)

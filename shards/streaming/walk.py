@@ -3,9 +3,9 @@
 A bucket contains samples of one image size and has its own order. While any bucket has enough samples for a whole step,
 all ranks read a step from one bucket. After that, each batch of a step may come from a different bucket, so that few
 samples are left over; only there the samples of a step depend on the batch size. The choice of the next bucket depends
-only on seed, epoch and position, with probabilities in proportion to the remaining samples. Invariant, as in `shards.streaming.steps`: at each step all ranks have the same
-position, all ranks have the same number of steps, and any world can resume from a position without repeating a sample
-within an epoch.
+only on seed, epoch and position, with probabilities in proportion to the remaining samples. Invariant, as in
+`shards.streaming.steps`: at each step all ranks have the same position, all ranks have the same number of steps, and
+any world can resume from a position without repeating a sample within an epoch.
 """
 
 from collections.abc import Generator, Sequence

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from spatialdata_builder.pipeline import interrupts
-from spatialdata_builder.pipeline.interrupts import Stopped, give_up, interruptible
-from spatialdata_builder.shards.errors import SpatialdataError
+from spatialdata_builder.pipeline.interrupts import give_up, interruptible
+from spatialdata_builder.shards.errors import SpatialdataError, Stopped
 from tests.pipeline.releases import CHECKOUT, build_arguments, files_of, spatialdata, write_release
 
 COMMAND = """

@@ -5,15 +5,20 @@ from pathlib import Path
 import pytest
 
 from spatialdata_builder.shards.recipes import get_recipe
-from tests.shards.factory import make_split
+from tests.shards.factory import make_sample, make_split
+
+HELD_OUT_KINDS = ("translate", "rotate", "scale", "translate", "translate")
+"""Edit kinds of the samples v0, v1, ... of `triplets`."""
 
 
 @pytest.fixture(scope="session")
 def triplets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A split of 12 samples of recipe spatialdiff in two shards."""
-    folder = tmp_path_factory.mktemp("triplets")
+    """12 training samples of recipe spatialdiff in two shards, and five held-out ones of three edit kinds."""
+    folder, recipe = tmp_path_factory.mktemp("triplets"), get_recipe("spatialdiff")
     keys = [[f"a{i}" for i in range(6)], [f"b{i}" for i in range(6)]]
-    make_split(str(folder), keys, recipe=get_recipe("spatialdiff"))
+    make_split(str(folder / "train"), keys, recipe=recipe)
+    held_out = {f"v{i}": make_sample(f"v{i}", split="val", kind=kind) for i, kind in enumerate(HELD_OUT_KINDS)}
+    make_split(str(folder / "val"), [list(held_out)], split="val", recipe=recipe, changes=held_out)
     return folder
 
 

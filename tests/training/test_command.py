@@ -30,7 +30,11 @@ def test_a_run_from_a_file_and_images_sampled_from_it(triplets: Path, tmp_path: 
     assert (done.step, done.resumed) == (5, 0)
     assert done.checkpoint == tmp_path / "out" / "checkpoints" / "5"
     made = {
-        step: Image.open(run_sample(tmp_path / "out", [str(triplets)], step=step, count=3, to=tmp_path / f"{step}.png"))
+        step: Image.open(
+            run_sample(
+                tmp_path / "out", [str(triplets)], step=step, count=3, split="train", to=tmp_path / f"{step}.png"
+            )
+        )
         for step in (None, 4)
     }
     assert made[None].size == made[4].size == (4 * (24 + 4) + 220, 16 + 3 * 24 + 2 * 4)
@@ -42,7 +46,9 @@ def test_a_run_from_a_file_and_images_sampled_from_it(triplets: Path, tmp_path: 
     # Each row ends with its key and instruction, which are the same for all checkpoints.
     assert (one[:, right:] == other[:, right:]).all()
     assert all((one[16 + row * 28 :][:24, right:] < 100).any() for row in range(3))
-    again = run_sample(tmp_path / "out", [str(triplets)], count=3)
+    with pytest.raises(BadInput, match=r"the shards have no split val: .*--split train"):
+        run_sample(tmp_path / "out", [str(triplets / "train")])
+    again = run_sample(tmp_path / "out", [str(triplets)], count=3, split="train")
     assert again == tmp_path / "out" / "samples" / "00000005-seed0.png"
     assert (np.asarray(Image.open(again)) == one).all()
 

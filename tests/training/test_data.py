@@ -8,7 +8,7 @@ import pytest
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.schema import EDIT_KINDS, FAMILY_VERSION, TWO_OBJECT_KINDS
 from spatialdata_builder.training.config import load_config
-from spatialdata_builder.training.data import fixed_batch, open_batches
+from spatialdata_builder.training.data import first_batch, open_batches
 from tests.shards.factory import make_sample, make_split, with_family
 from tests.training.linear import Linear, LinearOptions, Stopped, run
 from tests.training.runs import assert_same_run
@@ -44,7 +44,7 @@ def test_a_run_on_full_shards_uses_only_the_edits_of_its_recipe(
     recipe, config = Linear(LinearOptions()), load_config(Linear)
     seen = {key for batch in open_batches(recipe, config, str(full)).batches(3) for key in batch["key"]}
     assert seen == WANTED
-    assert set(fixed_batch(recipe, config, str(full), 20)["key"]) == WANTED
+    assert set(first_batch(open_batches(recipe, config, str(full), order="stored"), 20)["key"]) == WANTED
 
 
 def test_one_sample_of_each_scene_in_an_epoch(tmp_path: Path):
@@ -57,7 +57,8 @@ def test_one_sample_of_each_scene_in_an_epoch(tmp_path: Path):
     epochs = [[key for batch in ds.batches(1) for key in batch["key"]] for _ in range(3)]
     assert [sorted(key[0] for key in each) for each in epochs] == [["a", "b", "c"]] * 3
     assert sorted(key for each in epochs for key in each) == keys
-    assert [key[0] for key in fixed_batch(recipe, config, str(tmp_path), 9)["key"]] == ["a", "b", "c"]
+    stored = open_batches(recipe, config, str(tmp_path), order="stored")
+    assert [key[0] for key in first_batch(stored, 9)["key"]] == ["a", "b", "c"]
 
 
 def test_images_of_several_sizes_are_reported_before_the_run(mixed: Path, tmp_path: Path):

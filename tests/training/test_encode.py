@@ -113,7 +113,7 @@ def test_a_missing_entry_loads_its_encoder_and_says_so(shards: Path, tmp_path: P
 @pytest.mark.parametrize("name", ["spatialdiff", "spatialedit"])
 def test_validation_loads_the_decoder_and_unloads_it(name: str, shards: Path, tmp_path: Path):
     settings = [*QUIET, *SETTINGS[name], "steps=1", "validate_every=1", "recipe.sample_steps=1", "validate_samples=1"]
-    settings += [f"recipe.cache={tmp_path / 'cache'}", "recipe.unload_encoders=true"]
+    settings += [f"recipe.cache={tmp_path / 'cache'}", "recipe.unload_encoders=true", "data.validate_split=train"]
     run_encode(name, [str(shards)], tmp_path / "run", preset="tiny", overrides=settings)
     recipe, config = read_run(name, preset="tiny", overrides=settings)
     train(recipe, config, str(shards), tmp_path / "run")

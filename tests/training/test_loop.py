@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from spatialdata_builder.shards.errors import BadInput, SpatialdataError
 from spatialdata_builder.shards.recipes import get_recipe
 from spatialdata_builder.training.metrics import read_metrics
-from tests.shards.factory import make_split
+from tests.shards.factory import make_sample, make_split
 from tests.training.linear import Stopped, run
 from tests.training.runs import SETTINGS, assert_same_run, newest
 
@@ -56,8 +56,18 @@ def test_resuming_with_another_configuration_is_an_error_that_names_the_differen
 def test_resuming_with_other_shards_is_an_error(triplets: Path, tmp_path: Path):
     run(triplets, tmp_path / "out", "steps=2")
     make_split(str(tmp_path / "other"), [[f"c{i}" for i in range(6)]], recipe=get_recipe("spatialdiff"))
-    with pytest.raises(BadInput, match="its sets is"):
+    with pytest.raises(
+        BadInput, match=r"cannot resume on these shards.*give the same.*or train on the new.*init_from="
+    ):
         run(tmp_path / "other", tmp_path / "out", "steps=4")
+    # What the message recommends:
+    source = tmp_path / "out"
+    run(tmp_path / "other", tmp_path / "new", "steps=1", f"init_from={source}", "lr=1e-12")
+    assert read_metrics(tmp_path / "new")[0] == {"step": 0, "init_from": str(source), "loaded": ["all weights"]}
+    trained, begun = (load_file(newest(out) / "model" / "net.safetensors") for out in (source, tmp_path / "new"))
+    assert all(torch.equal(value, begun[name]) for name, value in trained.items())
+    with pytest.raises(BadInput, match=r"init_from .*absent does not exist"):
+        run(tmp_path / "other", tmp_path / "third", "steps=1", f"init_from={tmp_path / 'absent'}")
 
 
 def test_a_nonfinite_loss_stops_the_run_and_names_the_samples(triplets: Path, tmp_path: Path):
@@ -152,17 +162,22 @@ def logged(folder: Path) -> dict[str, list[int]]:
 
     found = EventAccumulator(str(folder))
     found.Reload()
-    series = {"loss": found.Scalars("loss"), "samples": found.Images("samples")}
+    series = {name: found.Scalars(name) for name in ("loss", "val/loss")} | {"samples": found.Images("samples")}
     return {name: [event.step for event in events] for name, events in series.items()}
 
 
-def test_validation_images_and_logs(triplets: Path, tmp_path: Path):
-    run(triplets, tmp_path, "steps=4", "validate_every=2", "validate_samples=3", "log=tensorboard")
+def test_validation_images_and_logs(tmp_path: Path):
+    recipe = get_recipe("spatialdiff")
+    for split, keys in (("train", ["t0", "t1"]), ("val", ["v0", "v1", "v2"])):
+        changes = {key: make_sample(key, split=split) for key in keys}
+        make_split(str(tmp_path / "set" / split), [keys], split=split, recipe=recipe, changes=changes)
+    shards = tmp_path / "set"
+    run(shards, tmp_path, "steps=4", "validate_every=2", "validate_samples=3", "log=tensorboard")
     assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == ["00000002.png", "00000004.png"]
     with Image.open(tmp_path / "samples" / "00000004.png") as picture:
         assert picture.size == (4 * (24 + 4) + 220, 16 + 3 * 24 + 2 * 4)
-    assert logged(tmp_path / "linear") == {"loss": [1, 2, 3, 4], "samples": [2, 4]}
+    assert logged(tmp_path / "linear") == {"loss": [1, 2, 3, 4], "val/loss": [2, 4], "samples": [2, 4]}
     # Validation images do not change the weights.
-    run(triplets, tmp_path / "without", "steps=4")
+    run(shards, tmp_path / "without", "steps=4")
     one, other = (newest(out) / "model" / "net.safetensors" for out in (tmp_path, tmp_path / "without"))
     assert one.read_bytes() == other.read_bytes()

@@ -19,7 +19,7 @@ from tests.training.test_processes import ROOT, start
 SIDE = 32
 KEYS = [f"sample-{number}" for number in range(8)]
 SMALL = {
-    "spatialdiff": (f"recipe.width={SIDE}", f"recipe.height={SIDE}"),
+    "spatialdiff": (),
     "ildm": (),
     "spatialedit": (f"recipe.side={SIDE}",),
 }

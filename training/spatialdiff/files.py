@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ...shards.errors import BadInput
+from ..weights import first_line
 from .options import SpatialDiffOptions
 
 if TYPE_CHECKING:
@@ -96,7 +97,30 @@ def load_folder(module: Any, options: SpatialDiffOptions, folder: Path) -> None:
         if getattr(module, name) is not None:
             load_part(getattr(module, name), folder, name)
     if options.stage == 2:
-        _load_lora(module.transformer, folder)
+        _load_lora(module.transformer, folder / LORA)
+
+
+def load_parts(module: Any, options: SpatialDiffOptions, source: Path) -> tuple[str, ...]:
+    """Load the parts that a result folder and this network share, or a LoRA file; returns their names.
+
+    Raises BadInput if there is none, or one has another shape.
+    """
+    if source.is_file():
+        if options.stage == 1:
+            raise BadInput(f"{source} is a LoRA file, but stage 1 trains only the connector: set recipe.stage to 2")
+        _load_lora(module.transformer, source)
+        return ("lora",)
+    read_options(source)
+    parts = [name for name in _PARTS if getattr(module, name) is not None]
+    loaded = [name for name in parts if (source / f"{name}.safetensors").is_file()]
+    for name in loaded:
+        load_part(getattr(module, name), source, name)
+    if options.stage == 2 and (source / LORA).is_file():
+        _load_lora(module.transformer, source / LORA)
+        loaded.append("lora")
+    if not loaded:
+        raise BadInput(f"{source} holds nothing that this run trains ({', '.join(parts) or 'lora'}): give another run")
+    return tuple(loaded)
 
 
 def load_part(part: "nn.Module", folder: Path, name: str) -> None:
@@ -114,17 +138,20 @@ def load_part(part: "nn.Module", folder: Path, name: str) -> None:
         raise BadInput(f"{path} does not fit the {name} of this configuration ({reason})") from error
 
 
-def _load_lora(transformer: Any, folder: Path) -> None:
+def _load_lora(transformer: Any, path: Path) -> None:
+    """Load a LoRA file in diffusers' format. Raises BadInput if it is missing, damaged, or of another transformer."""
     from diffusers.pipelines.flux.pipeline_flux_kontext import FluxKontextPipeline
     from peft.utils import set_peft_model_state_dict
+    from safetensors import SafetensorError
 
-    if not (folder / LORA).is_file():
-        raise BadInput(f"{folder / LORA} is missing: give a folder saved by stage 2 of spatialdiff")
-    state: Any = FluxKontextPipeline.lora_state_dict(str(folder), weight_name=LORA)
-    state = {key.removeprefix("transformer."): value for key, value in state.items()}
-    result = set_peft_model_state_dict(transformer, state, adapter_name="default")
+    if not path.is_file():
+        raise BadInput(f"{path} is missing: give a folder saved by stage 2 of spatialdiff")
+    try:
+        state: Any = FluxKontextPipeline.lora_state_dict(str(path.parent), weight_name=path.name)
+        state = {key.removeprefix("transformer."): value for key, value in state.items()}
+        result = set_peft_model_state_dict(transformer, state, adapter_name="default")
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise BadInput(f"{path} is no LoRA of this transformer ({first_line(error)})") from error
     missing = [key for key in result.missing_keys if "lora" in key]
     if result.unexpected_keys or missing:
-        raise BadInput(
-            f"{folder / LORA} is of another transformer: {[*result.unexpected_keys, *missing][0]} does not match"
-        )
+        raise BadInput(f"{path} is of another transformer: {[*result.unexpected_keys, *missing][0]} does not match")

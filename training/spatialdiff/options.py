@@ -57,15 +57,14 @@ class SpatialDiffOptions(Options):
     """Hub id, folder in diffusers' layout, or `tiny`."""
     revision: str = ""
     stage: Literal[1, 2] = 2
-    """1 trains only the connector (eq. 9); 2 trains connector, LoRA and depth head (eq. 10)."""
-    init: str = ""
-    """For stage 2: the folder saved by stage 1, whose connector is the initial one."""
+    """1 trains only the connector (eq. 9); 2 trains connector, LoRA and depth head (eq. 10), from `init_from` the run
+    of stage 1."""
     ablation: Ablation = "latent_depth"
     depth_weight: float = Field(default=0.01, ge=0)
     """Lambda of eq. 10."""
-    width: int = Field(default=512, ge=16, multiple_of=16)
-    height: int = Field(default=512, ge=16, multiple_of=16)
-    """Size of the shards' images, in pixels."""
+    width: int = Field(default=512, ge=0, multiple_of=16)
+    height: int = Field(default=512, ge=0, multiple_of=16)
+    """Size of the shards' images, in pixels; 0: the size that they have."""
     geometry: GeometrySection = GeometrySection()
     connector: ConnectorSection = ConnectorSection()
     lora: LoraSection = LoraSection()
@@ -94,12 +93,8 @@ class SpatialDiffOptions(Options):
     def _check_combination(self) -> Self:
         if self.stage == 1 and self.ablation == "lora_only":
             raise ValueError("stage 1 trains the connector, but ablation lora_only has none: set stage to 2")
-        if self.stage == 1 and self.init:
-            raise ValueError("init is used only by stage 2: set stage to 2, or remove init")
         if self.unload_encoders and not self.cache:
             raise ValueError("unload_encoders needs a cache: set cache to a folder")
-        if self.init and not self.spatial:
-            raise ValueError("init loads a connector, but ablation lora_only has none: remove init")
         return self
 
     @property
@@ -117,8 +112,8 @@ class SpatialDiffOptions(Options):
 
 TINY_RECIPE: Final[Mapping[str, Any]] = {
     "base": TINY,
-    "width": 256,
-    "height": 256,
+    "width": 0,
+    "height": 0,
     "geometry": {"model": TINY, "side": 56},
     "lora": {"rank": 16, "alpha": 16},
     "text_tokens": 128,

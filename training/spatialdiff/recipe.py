@@ -4,7 +4,7 @@ Invariant: every part that exists beside the frozen base trains (see `build`), s
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -16,8 +16,8 @@ from ..caches import CacheStats
 from ..flow import draw_times, interpolate, resolution_shift, velocity
 from ..recipe import Batch, Inputs, StepRng
 from .build import build_net
-from .files import load_folder, load_part, read_options, save_folder
-from .frozen import Frozen, Kind, load_encoders
+from .files import load_folder, load_parts, save_folder
+from .frozen import PATCH, Frozen, Kind, load_encoders
 from .options import TINY, TINY_RECIPE, SpatialDiffOptions
 from .pipeline import SpatialDiffPipeline
 
@@ -68,6 +68,17 @@ class SpatialDiff:
         depth = ("depth",) if self.options.depth_loss else ()
         return {"images": "uint8", "members": ("source", "target", *depth), "instruction": self.options.instruction}
 
+    def see(self, first: Callable[[int], Batch]) -> None:
+        """Take the size of the images where the options leave it open. Raises BadInput if it is no multiple of 16."""
+        if self.options.width and self.options.height:
+            return
+        height, width = first(1)["source"].shape[1:3]
+        if height % PATCH or width % PATCH:
+            raise BadInput(f"images of the shards are {width} x {height}, but sides must be multiples of {PATCH}")
+        self.options = self.options.model_copy(
+            update={"width": self.options.width or width, "height": self.options.height or height}
+        )
+
     def build(self, device: "torch.device", dtype: "torch.dtype") -> Any:
         """A `nets.SpatialDiffNet`: the base in `dtype`, trainable parts in float32."""
         net, self._frozen = build_net(self.options, device, dtype)
@@ -77,18 +88,17 @@ class SpatialDiff:
         """In place of `build`: only what `encode` needs, each model when it is first used."""
         self._frozen = load_encoders(self.options, device, dtype)
 
-    def begin(self, module: Any) -> None:
-        """Load the connector of stage 1. Raises BadInput if `init` is not a fitting result folder of stage 1."""
+    def begin(self, module: Any, source: Path | None) -> Sequence[str]:
+        """Load the parts of a result folder of any stage that this run has too, or a LoRA file of FLUX.
+
+        Raises BadInput if there is none, or one does not fit.
+        """
         options = self.options
-        if not options.init:
-            if options.stage == 2 and options.spatial and options.base != TINY:
-                message = "stage 2 without recipe.init: the connector starts from random weights"
-                logging.getLogger(__name__).warning(message)
-            return
-        folder = Path(options.init).expanduser()
-        if (stage := read_options(folder).stage) != 1:
-            raise BadInput(f"recipe.init {folder} was saved by stage {stage}: give a folder saved by stage 1")
-        load_part(module.connector, folder, "connector")
+        loaded = load_parts(module, options, source) if source else ()
+        if options.stage == 2 and options.spatial and options.base != TINY and "connector" not in loaded:
+            message = "stage 2 without init_from of stage 1: the connector starts from random weights"
+            logging.getLogger(__name__).warning(message)
+        return loaded
 
     def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
         """Encode, and draw noise and time for each sample. Raises BadInput for another image size or a missing

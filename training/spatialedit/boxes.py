@@ -4,34 +4,27 @@ Invariant: such a sample keeps its place in the order and is only not valid. So 
 depend neither on processes nor on batch size.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final
 
 import numpy as np
 
 from ..recipe import Batch, Batches
+from ..wrapped import WrappedBatches
 from .pictures import loses_box
 
 LEFT_OUT: Final = "box outside the crop"
 """Name of these samples in `BoxedStream.left_out`."""
 
 
-class BoxedStream:
+class BoxedStream(WrappedBatches):
     """A stream with records, in which a sample that loses its box when fitted to `side` pixels is not valid."""
 
     def __init__(self, stream: Batches, side: int) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._side = side
         self._lost: set[str] = set()
-
-    @property
-    def samples(self) -> int:
-        return self._stream.samples
-
-    @property
-    def largest_bucket(self) -> int:
-        return self._stream.largest_bucket
 
     @property
     def left_out(self) -> Mapping[str, int]:
@@ -45,14 +38,11 @@ class BoxedStream:
             for batch in batches:
                 yield self._marked(batch)
 
+    def pick(self, keys: Sequence[str]) -> Mapping[str, Any]:
+        return self._marked(self._stream.pick(keys))
+
     def _marked(self, batch: Batch) -> Batch:
         height, width = batch["source"].shape[1:3]
         lost = np.array([loses_box(record, height, width, self._side) for record in batch["record"]])
         self._lost.update(key for key, each in zip(batch["key"], lost, strict=True) if each)
         return {**batch, "valid": batch["valid"] & ~lost}
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._stream.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._stream.load_state_dict(state)

@@ -177,7 +177,7 @@ class SpatialEdit:
     def model_view(self, batch: Batch, index: int) -> tuple[U8, U8, str]:
         """Source and target (H, W, 3) and instruction of one sample as model inputs, with the red box if any."""
         source, words, side = batch["source"][index], batch["instruction"][index], self.options.side
-        if self._bench:
+        if self._bench and "record" in batch:  # the user's own images have none
             source, words = to_benchmark_style(source, batch["record"][index], side)
         pictures = fit(source, side), fit(batch["target"][index], side)
         for picture in pictures:
@@ -238,6 +238,7 @@ class SpatialEdit:
         self.pipeline.transformer = trained.get_base_model()
         keys = tuple(batch["key"])
         generators = StepRng(seed, 0, keys).generators("sample")
+        batch = {"target": batch["source"], **batch}  # the user's own images have no target
         views = [self.model_view(batch, index) for index in range(len(keys))]
         settings = {"steps": self.options.sample_steps, "guidance": self.options.guidance}
         with self._parts.restored():

@@ -68,8 +68,8 @@ def test_stage_2_starts_with_the_connector_of_stage_1(tmp_path: Path):
     first, net = built(stage=1)
     perturb(net)
     first.save(net, tmp_path / "one")
-    recipe, second = built(init=str(tmp_path / "one"))
-    recipe.begin(second)
+    recipe, second = built()
+    assert recipe.begin(second, tmp_path / "one") == ("connector",)
     for name, value in second.connector.state_dict().items():
         assert torch.equal(value, net.connector.state_dict()[name])
     assert not torch.equal(built()[1].connector.queries, second.connector.queries)
@@ -81,9 +81,6 @@ def test_a_folder_that_does_not_fit_is_an_error_that_names_the_differences(tmp_p
     other, fresh = built(ablation="ism", lora={"rank": 8})
     with pytest.raises(BadInput, match=r"ablation is latent_depth, here ism; lora is .*16.*, here .*8"):
         other.load(fresh, tmp_path / "out")
-    another, begun = built(init=str(tmp_path / "out"))
-    with pytest.raises(BadInput, match="was saved by stage 2: give a folder saved by stage 1"):
-        another.begin(begun)
     with pytest.raises(BadInput, match=r"spatialdiff\.json cannot be read"):
         recipe.load(net, tmp_path / "nothing")
     (tmp_path / "out/head.safetensors").unlink()
@@ -94,12 +91,34 @@ def test_a_folder_that_does_not_fit_is_an_error_that_names_the_differences(tmp_p
         recipe.load(net, tmp_path / "out")
 
 
+def test_a_new_run_takes_what_it_shares_with_another_of_any_stage_or_a_lora_file(tmp_path: Path):
+    recipe, net = built()
+    perturb(net)
+    recipe.save(net, tmp_path / "full")
+    other, fresh = built(ablation="ism", depth_weight=0.5)
+    assert other.begin(fresh, tmp_path / "full") == ("connector", "lora")
+    trained = {name: value for name, value in net.state_dict().items() if not name.startswith("head.")}
+    assert all(torch.equal(value, trained[name]) for name, value in fresh.state_dict().items())
+    lora_only, fresh = built(ablation="lora_only")
+    assert lora_only.begin(fresh, tmp_path / "full" / "pytorch_lora_weights.safetensors") == ("lora",)
+    assert all(torch.equal(value, trained[name]) for name, value in fresh.state_dict().items())
+    stage_1, fresh = built(stage=1)
+    with pytest.raises(BadInput, match=r"stage 1 trains only the connector: set recipe\.stage to 2"):
+        stage_1.begin(fresh, tmp_path / "full" / "pytorch_lora_weights.safetensors")
+    stage_1.save(fresh, tmp_path / "one")
+    with pytest.raises(BadInput, match=r"holds nothing that this run trains \(lora\)"):
+        lora_only.begin(built(ablation="lora_only")[1], tmp_path / "one")
+    (tmp_path / "bad.safetensors").write_bytes(b"no weights")
+    with pytest.raises(BadInput, match=r"bad\.safetensors is no LoRA of this transformer"):
+        lora_only.begin(built(ablation="lora_only")[1], tmp_path / "bad.safetensors")
+
+
 def test_a_connector_of_another_shape_is_an_error(tmp_path: Path):
     recipe, net = built(stage=1)
     recipe.save(net, tmp_path / "one")
-    wider, other = built(init=str(tmp_path / "one"), width=64)
+    wider, other = built(width=64)
     with pytest.raises(BadInput, match="does not fit the connector of this configuration") as caught:
-        wider.begin(other)
+        wider.begin(other, tmp_path / "one")
     assert "\n" not in str(caught.value)
 
 

@@ -92,7 +92,8 @@ def test_a_pipeline_from_a_folder_edits_an_image_of_any_size(tmp_path: Path):
 def test_editing_does_not_need_the_folder_of_stage_1(tmp_path: Path):
     first, net = built(stage=1)
     first.save(net, tmp_path / "one")
-    second, net = built(init=str(tmp_path / "one"))
+    second, net = built()
+    second.begin(net, tmp_path / "one")
     second.save(net, tmp_path / "two")
     shutil.rmtree(tmp_path / "one")
     pipeline = SpatialDiffPipeline.from_folder(tmp_path / "two", "cpu", torch.float32)

@@ -6,16 +6,23 @@ from pathlib import Path
 import pytest
 import torch
 
+from spatialdata_builder.shards.recipes import get_recipe
 from spatialdata_builder.training.command import run_sample
 from spatialdata_builder.training.config import load_config
 from spatialdata_builder.training.loop import Summary, train
+from spatialdata_builder.training.metrics import read_metrics
 from spatialdata_builder.training.spatialdiff.recipe import SpatialDiff
+from tests.shards.factory import make_sample, make_split
 from tests.training.spatialdiff.factory import SIDE, batch_of, built
+
+SPATIALDIFF = get_recipe("spatialdiff")
 
 
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
-    batch_of(built(ablation="lora_only")[0], tmp_path / "set")
+    batch_of(built(ablation="lora_only")[0], tmp_path / "set" / "train")
+    held_out = {key: make_sample(key, side=SIDE, split="val") for key in ("v0", "v1")}
+    make_split(str(tmp_path / "set" / "val"), [list(held_out)], split="val", recipe=SPATIALDIFF, changes=held_out)
     return tmp_path / "set"
 
 
@@ -54,10 +61,11 @@ def test_stage_2_follows_stage_1(shards: Path, tmp_path: Path):
         "connector.safetensors",
         "spatialdiff.json",
     }
-    init = f"recipe.init={first.checkpoint / 'model'}"
+    init = f"init_from={tmp_path / 'one'}"
     _, seen = run(shards, tmp_path / "two", "steps=1", init, "precision=bf16", "gradient_checkpointing=true")
     assert seen[0]["loss"] == pytest.approx(seen[0]["flow"] + 0.01 * seen[0]["depth"], rel=1e-5)
     assert torch.isfinite(torch.tensor(seen[0]["grad_norm"]))
+    assert read_metrics(tmp_path / "two")[0] == {"step": 0, "init_from": str(tmp_path / "one"), "loaded": ["connector"]}
     # From now on, the checkpoint holds the connector.
     shutil.rmtree(tmp_path / "one")
     resumed, _ = run(shards, tmp_path / "two", "steps=2", init, "precision=bf16", "gradient_checkpointing=true")

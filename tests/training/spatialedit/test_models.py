@@ -199,6 +199,15 @@ def test_the_recipe_and_the_pipeline_with_the_saved_adapter_agree(case, saved):
         load_pipeline("tiny", saved.parent)
 
 
+def test_the_user_s_own_images_are_edited(case):
+    """They have neither record nor target."""
+    case.recipe.options = case.recipe.options.model_copy(update={"sample_steps": 1})
+    batch = {name: case.batch[name][:1] for name in ("source", "instruction", "key", "valid")}
+    images = case.recipe.sample(case.module, batch, seed=3)
+    np.testing.assert_array_equal(images["source"], batch["source"])
+    assert images["prediction"].shape == (1, 32, 32, 3)
+
+
 def test_images_are_edited_at_their_own_size(case):
     pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
     assert edit(case.recipe.pipeline, pixels, "Move it.", steps=1, guidance=1.0).shape == (48, 64, 3)

@@ -73,7 +73,6 @@ def test_two_processes_match_one_with_twice_the_batch(moves, tmp_path):
 
 def test_validation_shows_source_target_and_prediction(tmp_path):
     pack(tmp_path / "out", {f"s-{n}": edited(f"s-{n}", "translate") for n in range(4)}, recipe="spatialedit")
-    run(
-        tmp_path / "out", tmp_path / "run", "steps=1", "validate_every=1", "validate_samples=2", "recipe.sample_steps=1"
-    )
+    settings = ("steps=1", "validate_every=1", "validate_samples=2", "recipe.sample_steps=1")
+    run(tmp_path / "out", tmp_path / "run", *settings, "data.validate_split=train")
     assert list((tmp_path / "run" / "samples").glob("*.png"))
