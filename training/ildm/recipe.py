@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...shards.errors import SpatialdataError
+from ...shards.errors import BadInput, SpatialdataError
 from ...shards.options import Options
+from ..caches import CacheStats
 from ..recipe import Batch, Inputs, StepRng
 from .checkpoint import check_fits, write_options
 from .options import PRESETS, IldmOptions
-from .unet_phase import UnetPhase
+from .unet_phase import Encoders, UnetPhase
 from .vae_phase import VaePhase
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Ildm:
     def __init__(self, options: IldmOptions) -> None:
         self.options = options
         self._built: VaePhase | UnetPhase | None = None
+        self._encoders: Encoders | None = None
 
     @property
     def stream_options(self) -> Mapping[str, Any]:
@@ -41,7 +43,25 @@ class Ildm:
     def build(self, device: "torch.device", dtype: "torch.dtype") -> "nn.Module":
         phase = VaePhase if self.options.phase == "vae" else UnetPhase
         self._built = phase.build(self.options, device, dtype)
+        self._encoders = self._built.encoders if isinstance(self._built, UnetPhase) else None
         return self._built.module
+
+    def build_encoders(self, device: "torch.device", dtype: "torch.dtype") -> None:
+        """In place of `build`: only what `encode` needs. Raises BadInput in phase vae, which encodes nothing."""
+        if self.options.phase == "vae":
+            raise BadInput("phase vae encodes nothing in advance: use --encode-only with phase unet")
+        self._encoders = Encoders.load(self.options, device, dtype)
+
+    def prefetch(self, batch: Batch) -> None:
+        """Read the cache entries of a batch now. Whether a text is dropped is not known yet; the empty text is read
+        when it is needed."""
+        if self._encoders:
+            self._encoders.prefetch(batch)
+
+    def encode(self, batch: Batch) -> CacheStats:
+        """Fill the cache for the valid samples of a batch."""
+        assert self._encoders, "call build_encoders first"
+        return self._encoders.encode(batch)
 
     def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
         """Phase vae: `maps`, `noise`. Phase unet: see `nets.TwoDomainUNet.forward`. Has views x pairs rows."""
