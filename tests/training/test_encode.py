@@ -27,6 +27,7 @@ torch.set_num_threads(1)
 QUIET = ("steps=3", "log=none", "validate_every=0", "batch_size=2")
 SETTINGS = {
     "spatialdiff": ("recipe.width=32", "recipe.height=32", "recipe.text_drop=0.5", "recipe.instruction=any"),
+    "ildm": ("recipe.text_drop=0.5", "recipe.views=[source, target]"),
     "spatialedit": ("recipe.side=32", "recipe.text_drop=0.5", "recipe.wording=stored", "recipe.instruction=any"),
 }
 
@@ -59,11 +60,12 @@ def counted() -> Iterator[Counter[str]]:
 
 ENCODERS = {
     "spatialdiff": ("Encoder", "T5EncoderModel", "CLIPTextModel"),
+    "ildm": ("Encoder", "CLIPTextModel"),
     "spatialedit": ("WanEncoder3d", "Qwen3VLForConditionalGeneration"),
 }
 
 
-@pytest.mark.parametrize("name", ["spatialdiff", "spatialedit"])
+@pytest.mark.parametrize("name", ["ildm", "spatialdiff", "spatialedit"])
 def test_a_run_after_the_pass_encodes_nothing(name: str, shards: Path, tmp_path: Path):
     """Nor does it load the encoders. Its losses are those of a run without a cache."""
     cache = tmp_path / "cache"
@@ -85,8 +87,9 @@ def test_a_run_after_the_pass_encodes_nothing(name: str, shards: Path, tmp_path:
     with counted() as calls:
         train(recipe, config, str(shards), tmp_path / "cached")
     assert not any(calls[kind] for kind in ENCODERS[name])
-    pipeline = recipe.frozen.base if name == "spatialdiff" else recipe.pipeline
-    assert pipeline.vae is pipeline.text_encoder is None
+    if name != "ildm":
+        pipeline = recipe.frozen.base if name == "spatialdiff" else recipe.pipeline
+        assert pipeline.vae is pipeline.text_encoder is None
     assert {*cache.rglob("*.safetensors")} == {*found}
     assert curve(tmp_path / "plain") == curve(tmp_path / "cached")
 
@@ -164,8 +167,12 @@ def test_a_pass_that_cannot_be_made_is_an_error(shards: Path, tmp_path: Path):
     assert str(ran.exception) == (
         "--encode-only fills a cache, but recipe.cache is empty: add --set recipe.cache=FOLDER"
     )
-    with pytest.raises(BadInput, match="unload_encoders needs a cache"):
-        read_run("spatialedit", preset="tiny", overrides=["recipe.unload_encoders=true"])
+    for name in SETTINGS:
+        with pytest.raises(BadInput, match="unload_encoders needs a cache"):
+            read_run(name, preset="tiny", overrides=["recipe.unload_encoders=true"])
+    settings = ["recipe.phase=vae", f"recipe.cache={tmp_path / 'cache'}"]
+    with pytest.raises(BadInput, match="phase vae encodes nothing"):
+        run_encode("ildm", [str(shards)], tmp_path, preset="tiny", overrides=settings)
 
 
 def test_the_command_prints_what_it_did(shards: Path, tmp_path: Path):
