@@ -225,7 +225,7 @@ def in_rows(contents: Sequence[ContentT], rows: int, make: Make[ContentT]) -> li
     with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
         for first in range(0, len(contents), rows):
             group = contents[first : first + rows]
-            made = make([*group, *group[-1:] * (rows - len(group))])
+            made = make([*group, *[group[-1]] * (rows - len(group))])
             found += [{name: value[row] for name, value in made.items()} for row in range(len(group))]
     return found
 

@@ -21,7 +21,7 @@ from .caches import CacheStats
 from .config import TrainConfig
 from .data import Shards, first_batch, open_batches, open_held_out
 from .errors import explain_out_of_memory
-from .recipe import TrainingRecipe
+from .recipe import Batch, TrainingRecipe
 
 OnProgress = Callable[[int, int], None]
 """(samples done, training samples of this process)"""
@@ -83,8 +83,12 @@ def _encode(
     training = open_batches(recipe, config, shards, order="stored", **every)
     losses = config.validate_loss_samples if config.validate_every else 0
     held_out = open_held_out(recipe, config, shards, **every) if losses else None
+
+    def first(count: int) -> Batch:
+        return first_batch(open_batches(recipe, config, shards), count)
+
     if see := getattr(recipe, "see", None):
-        see(lambda count: first_batch(open_batches(recipe, config, shards), count))
+        see(first)
     with explain_out_of_memory(recipe, config, "while loading models"):
         recipe.build_encoders(accelerator.device, torch.bfloat16 if config.precision == "bf16" else torch.float32)
     samples, stats, total = 0, CacheStats(), -(-training.samples // accelerator.num_processes)

@@ -130,7 +130,7 @@ class SpatialDiff:
     def encode(self, batch: Batch) -> CacheStats:
         """Fill the cache for the valid samples of a batch with records: with every text that a step may use."""
         rows = np.flatnonzero(batch["valid"])
-        pictures = [(kind, np.asarray(arrays)[rows]) for kind, arrays in self._pictures(batch)]
+        pictures: list[tuple[Kind, Any]] = [(kind, np.asarray(arrays)[rows]) for kind, arrays in self._pictures(batch)]
         texts = ["" for _ in rows[:1] if self.options.text_drop]
         for row in rows:
             instruction = batch["record"][row]["instruction"]

@@ -100,7 +100,7 @@ def assemble(parts: Mapping[str, Any], device: "torch.device") -> "EditPipeline"
     """
     from .nets import EditPipeline, ImageTextProcessor, NativeSize
 
-    processor = ImageTextProcessor(
+    processor: Any = ImageTextProcessor(
         image_processor=parts["processor"], tokenizer=parts["tokenizer"], video_processor=None
     )
     pipeline = EditPipeline(**{**parts, "processor": processor})

@@ -95,7 +95,8 @@ class Fit:
 
 def fit(image: NDArray[Any], side: int) -> NDArray[Any]:
     """An image (H, W, 3) resized to cover a square of this side and center-cropped to it. `side` 0: unchanged."""
-    return Fit(*image.shape[:2], side).image(image)
+    height, width = image.shape[:2]
+    return Fit(height, width, side).image(image)
 
 
 def to_benchmark_style(
@@ -108,7 +109,8 @@ def to_benchmark_style(
     the sample keeps its own source and instruction.
     """
     parsed = SampleRecord.model_validate(record)
-    fitted = Fit(*source.shape[:2], side)
+    height, width = source.shape[:2]
+    fitted = Fit(height, width, side)
     if not asks_for_box(parsed.edit.kind):
         return fitted.image(source), bench_instruction(parsed)
     if not any(parsed.edit.box):

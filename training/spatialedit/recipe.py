@@ -240,7 +240,7 @@ class SpatialEdit:
         generators = StepRng(seed, 0, keys).generators("sample")
         batch = {"target": batch["source"], **batch}  # the user's own images have no target
         views = [self.model_view(batch, index) for index in range(len(keys))]
-        settings = {"steps": self.options.sample_steps, "guidance": self.options.guidance}
+        settings: dict[str, Any] = {"steps": self.options.sample_steps, "guidance": self.options.guidance}
         with self._parts.restored():
             self._parts.use(*ENCODERS)
             edited = [
