@@ -20,6 +20,7 @@ from spatialdata_builder.training.cli import train as cli
 from spatialdata_builder.training.command import read_run, run_encode, run_train
 from spatialdata_builder.training.loop import train
 from tests.shards.factory import make_sample, make_split
+from tests.shards.interop.conftest import edited, pack
 from tests.training.launched import ROOT, curve
 from tests.training.spatialedit.test_pictures import BOXES, pack_boxes
 
@@ -123,6 +124,25 @@ def test_validation_loads_the_decoder_and_unloads_it(name: str, shards: Path, tm
     assert list((tmp_path / "run" / "samples").glob("*.png"))
     pipeline = recipe.frozen.base if name == "spatialdiff" else recipe.pipeline
     assert pipeline.vae is pipeline.text_encoder is None
+
+
+def test_the_samples_of_the_held_out_loss_are_encoded_too(tmp_path: Path):
+    for split in ("train", "val"):
+        pack(
+            tmp_path / "out",
+            {f"{split}-{n}": edited(f"{split}-{n}", "rotate", split) for n in range(4)},
+            split,
+            "spatialedit",
+        )
+    shards = str(tmp_path / "out" / "shards" / "spatialedit")
+    settings = ["steps=2", "log=none", "batch_size=2", "recipe.side=32", "validate_every=1", "validate_samples=0"]
+    settings += ["validate_loss_samples=3", f"recipe.cache={tmp_path / 'cache'}", "recipe.unload_encoders=true"]
+    done = run_encode("spatialedit", [shards], tmp_path / "run", preset="tiny", overrides=settings)
+    assert done.samples >= 4 + 3
+    with counted() as calls:
+        run_train("spatialedit", [shards], tmp_path / "run", preset="tiny", overrides=settings)
+    assert curve(tmp_path / "run", "val/loss")
+    assert not any(calls[kind] for kind in ENCODERS["spatialedit"])
 
 
 def test_two_processes_share_the_pass(shards: Path, tmp_path: Path):
