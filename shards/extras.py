@@ -26,6 +26,10 @@ EXTRA_OF: Final = {
     "peft": "train",
     "tensorboard": "train",
     "wandb": "wandb",
+    "bitsandbytes": "optimizers",
+    "prodigyopt": "optimizers",
+    "pytorch_optimizer": "optimizers",
+    "torchao": "quantization",
     "s3fs": "s3",
     "gcsfs": "gcs",
 }

@@ -81,9 +81,21 @@ def weights_at(path: Path) -> Path:
         if newest is None:
             raise BadInput(f"init_from {path} is a run without a checkpoint: give another run")
         path = newest
-    if not (path / FACTS).is_file():
-        return path
-    return path / EMA if (path / EMA).is_dir() else path / MODEL
+    return best_weights(path) if (path / FACTS).is_file() else path
+
+
+def find_checkpoint(out: Path, step: int | None = None) -> Path:
+    """The checkpoint of a step, or the newest one. Raises BadInput if there is none."""
+    checkpoints = Checkpoints(out, keep=1)
+    found = checkpoints.newest() if step is None else checkpoints.of(step)
+    if found is None:
+        raise BadInput(f"{out} holds no checkpoint: give the --out folder of a run")
+    return found
+
+
+def best_weights(checkpoint: Path) -> Path:
+    """The folder of the weights of a checkpoint: the averaged ones if it has them."""
+    return checkpoint / EMA if (checkpoint / EMA).is_dir() else checkpoint / MODEL
 
 
 class Checkpoints:

@@ -24,6 +24,7 @@ _TITLES: Final = {
     "spatialdiff": "Train SpatialDiff (FLUX.1-Kontext with geometry tokens and latent depth).",
     "ildm": "Train I-LDM (joint denoising of image and intrinsics).",
     "spatialedit": "Train a LoRA of SpatialEdit-16B.",
+    "spatialfusion": "Train SpatialFusion (predicted depth of the target guides the edit).",
 }
 
 
@@ -38,6 +39,7 @@ def _command(name: str) -> Callable[..., None]:
     @click.option("--out", "-o", required=True, type=click.Path(), help="Folder of the run.")
     @click.option("--preset", default="", help="`tiny`: a small random model that trains on a CPU in about a minute.")
     @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key. Repeatable.")
+    @click.option("--push", default="", metavar="REPO", help="Upload the result to this model repository of the hub.")
     @click.option("--encode-only", is_flag=True, help="Encode all samples into recipe.cache, and do not train.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
     def command(
@@ -47,6 +49,7 @@ def _command(name: str) -> Callable[..., None]:
         preset: str,
         overrides: Sequence[str],
         encode_only: bool,
+        push: str,
         as_json: bool,
     ) -> None:
         from .command import run_encode, run_train
@@ -63,6 +66,8 @@ def _command(name: str) -> Callable[..., None]:
         done = run_train(name, shards, out, config=config, preset=preset, overrides=overrides, on_step=on_step)
         if int(os.environ.get("RANK", "0")) == 0:
             _print_summary(done, as_json)
+            if push and not done.stopped:
+                _push(out, push, shards, as_json=as_json)
         if code := exit_code(done.stopped):
             sys.exit(code)
 
@@ -89,6 +94,23 @@ def sample(out: str, shards: Sequence[str], to: str, step: int | None, count: in
     from .command import run_sample
 
     click.echo(run_sample(out, shards, to=to, step=step, count=count, split=split, seed=seed))
+
+
+@train.command(name="push")
+@click.argument("out", type=click.Path())
+@click.argument("repository", metavar="REPO")
+@click.option("--shards", "-s", multiple=True, required=True, metavar="URL", help="Folder of shards. Repeatable.")
+@click.option("--step", type=int, help="Step of the checkpoint. Default: the newest.")
+@click.option("--private", is_flag=True, help="Make a new repository private.")
+def push_run(out: str, repository: str, shards: Sequence[str], step: int | None, private: bool) -> None:
+    """Upload the weights of the run in OUT to a model repository of the hub, with a model card."""
+    _push(out, repository, shards, step=step, private=private)
+
+
+def _push(out: str, repository: str, shards: Sequence[str], *, as_json: bool = False, **options: Any) -> None:
+    from .card import push
+
+    click.echo(push(out, repository, shards, **options), err=as_json)
 
 
 def _progress() -> Callable[[Mapping[str, float]], None]:

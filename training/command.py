@@ -1,18 +1,19 @@
 """Implementation of `spatialdata train`: training from a configuration file, and images sampled from a checkpoint."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..shards.errors import BadInput
 from ..shards.extras import require_all
-from .checkpoint import EMA, MODEL, Checkpoints, read_facts
+from .checkpoint import best_weights, find_checkpoint, read_facts
 from .config import TrainConfig, load_config, parse_config
 from .data import Shards, first_batch, open_batches, open_held_out, take
 from .encode import Encoded, OnProgress, encode
 from .errors import explain_out_of_memory
 from .loop import OnStep, Summary, train
-from .recipe import Batches, TrainingRecipe
+from .recipe import Batch, Batches, TrainingRecipe
 from .registry import get_recipe
 from .sheets import write_sheet
 
@@ -94,17 +95,14 @@ def run_sample(
     import torch
 
     _check_packages()
-    checkpoints = Checkpoints(Path(out), keep=1)
-    folder = checkpoints.newest() if step is None else checkpoints.of(step)
-    if folder is None:
-        raise BadInput(f"{out} holds no checkpoint: give the --out folder of a run")
+    folder = find_checkpoint(Path(out), step)
     facts = read_facts(folder)
     recipe_type = get_recipe(facts.recipe)
     settings = parse_config(recipe_type, facts.config, str(folder))
     recipe = _create(recipe_type, settings)
     batch = first_batch(_open_split(recipe, settings, _one_or_more(shards), split), count)
     if see := getattr(recipe, "see", None):
-        see(lambda count: take(batch, range(min(count, len(batch["key"])))))
+        see(partial(_first_of, batch))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with explain_out_of_memory(recipe, settings, "while sampling", "--count 1"):
         module = _load_trained(recipe, settings, folder, device)
@@ -113,6 +111,10 @@ def run_sample(
     path = Path(to) if to else Path(out) / "samples" / f"{facts.step:08d}-seed{seed}.png"
     write_sheet(path, batch, predictions)
     return path
+
+
+def _first_of(batch: Batch, count: int) -> Batch:
+    return take(batch, range(min(count, len(batch["key"]))))
 
 
 def _open_split(recipe: TrainingRecipe, settings: TrainConfig, shards: Shards, split: str) -> Batches:
@@ -131,7 +133,7 @@ def _load_trained(recipe: TrainingRecipe, settings: TrainConfig, folder: Path, d
     import torch
 
     module = recipe.build(device, torch.bfloat16 if settings.precision == "bf16" else torch.float32)
-    recipe.load(module, folder / EMA if (folder / EMA).is_dir() else folder / MODEL)
+    recipe.load(module, best_weights(folder))
     return module.to(device).eval()
 
 

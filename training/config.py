@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from ..shards.errors import BadInput
 from ..shards.options import Options, parse_yaml, read_yaml, shortened
+from .optimizers import OptimizerName
 from .recipe import TrainingRecipe
 
 ScheduleName = Literal["constant", "linear", "cosine"]
@@ -31,6 +32,7 @@ FREE: Final = (
     "validate_images",
     "log",
     "gradient_checkpointing",
+    "compile",
     "sharded",
     "data",
     "recipe.cache",
@@ -55,6 +57,18 @@ class DataOptions(Options):
     validate_split: str = Field(default="val", description="split of the held-out loss and the validation images")
 
 
+class LossOptions(Options):
+    """Section `loss`: weights within a sample's loss."""
+
+    changed_weight: float = Field(
+        default=1,
+        gt=0,
+        allow_inf_nan=False,
+        description="weight of what the edit changed (member `changed`), where the rest has weight 1; the weights of a "
+        "sample have mean 1",
+    )
+
+
 class OwnImage(Options):
     """An image of the user's for `validate_images`."""
 
@@ -71,8 +85,11 @@ class TrainConfig(Options):
     precision: Literal["no", "bf16"] = "bf16"
     gradient_checkpointing: bool = Field(default=True, description="recompute activations instead of storing them")
     sharded: bool = Field(default=False, description="FSDP2: shard weights and optimizer state over the processes")
+    tf32: bool = Field(default=False, description="TF32 for float32 matrix products and convolutions on GPUs")
+    compile: bool = Field(default=False, description="torch.compile each layer")
+    optimizer: OptimizerName = Field(default="adamw", description="see `training.optimizers`")
     lr: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
-    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="of AdamW")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="of AdamW and Prodigy")
     weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
     schedule: ScheduleName = Field(default="constant", description="learning rate schedule after the warmup")
     warmup: int = Field(default=0, ge=0, description="warmup steps of the learning rate")
@@ -95,6 +112,7 @@ class TrainConfig(Options):
     validate_loss_samples: int = Field(default=64, ge=0, description="samples of the held-out loss; 0: no such loss")
     validate_times: int = Field(default=5, ge=1, description="time steps of the held-out loss, evenly spaced")
     log: Literal["none", "tensorboard", "wandb"] = "tensorboard"
+    loss: LossOptions = LossOptions()
     data: DataOptions = DataOptions()
     recipe: dict[str, Any] = Field(default_factory=dict[str, Any], description="the recipe's own options")
 

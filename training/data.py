@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,8 @@ def open_batches(
 ) -> Batches:
     """The stream of a recipe; `options` are further options of `shards.stream`.
 
-    Raises BadInput if the shards lack members of the recipe; the message names them and what to build.
+    Raises BadInput if the shards lack members of the recipe (and `changed`, for `loss.changed_weight`); the message
+    names them and what to build.
     """
     import torch
 
@@ -33,6 +35,8 @@ def open_batches(
         **recipe.stream_options,
         **options,
     }
+    if config.loss.changed_weight != 1:
+        chosen["members"] = (*_members(recipe), "changed")
     if torch.cuda.is_available():
         from ..shards.streaming.loader import pinned
 
@@ -42,6 +46,13 @@ def open_batches(
     return stream(shards, recipe.shards, split=split, **chosen)
 
 
+def _members(recipe: TrainingRecipe) -> tuple[str, ...]:
+    """The members of a recipe that can weigh edits. Raises BadInput for another recipe."""
+    if not getattr(recipe, "weighs_edits", False):
+        raise BadInput(f"recipe {recipe.name} cannot weigh what an edit changed: remove loss.changed_weight")
+    return tuple(recipe.stream_options["members"])
+
+
 def open_held_out(recipe: TrainingRecipe, config: TrainConfig, shards: Shards, **options: Any) -> Batches | None:
     """The stream of the split `data.validate_split`; None if no shards have it. Training samples are never among it.
 
@@ -49,8 +60,8 @@ def open_held_out(recipe: TrainingRecipe, config: TrainConfig, shards: Shards, *
     """
     split = config.data.validate_split
     urls = [shards] if isinstance(shards, str | os.PathLike) else list(shards)
-    has = getattr(recipe, "has_split", lambda url, split: has_split(url, recipe.shards, split))
-    found = [os.fspath(url) for url in urls if has(os.fspath(url), split)]
+    has = getattr(recipe, "has_split", None) or partial(has_split, recipe=recipe.shards)
+    found = [os.fspath(url) for url in urls if has(os.fspath(url), split=split)]
     return open_batches(recipe, config, found if len(found) > 1 else found[0], split, **options) if found else None
 
 
@@ -58,6 +69,11 @@ def first_batch(data: Batches, count: int) -> Batch:
     """The first samples of a stream. All have one image size: there are fewer than `count` if no size has that many."""
     with closing(data.batches(min(count, data.largest_bucket))) as batches:
         return next(batches)
+
+
+def first_training_samples(recipe: TrainingRecipe, config: TrainConfig, shards: Shards, count: int) -> Batch:
+    """The first samples of the training order, the same in every process and after a resume; see `first_batch`."""
+    return first_batch(open_batches(recipe, config, shards), count)
 
 
 def own_batch(images: Sequence[OwnImage], size: tuple[int, int]) -> Batch:

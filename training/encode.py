@@ -63,7 +63,7 @@ def encode(
     method = getattr(recipe, "encode", None)
     options: Any = config.recipe
     if method is None:
-        raise BadInput(f"recipe {recipe.name} has nothing to encode: train without --encode-only")
+        raise BadInput(f"recipe {recipe.name} cannot encode in advance: train without --encode-only")
     if not options.get("cache"):
         raise BadInput("--encode-only fills a cache, but recipe.cache is empty: add --set recipe.cache=FOLDER")
     accelerator = open_accelerator(recipe, config, Path(out))

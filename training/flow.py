@@ -5,7 +5,9 @@ time step that a model expects is t or 1000 t, depending on the model.
 """
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from ..shards.errors import BadInput
 
@@ -78,9 +80,35 @@ def resolution_shift(tokens: int) -> float:
     return math.exp(calculate_shift(tokens))
 
 
-def flow_loss(predicted: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
-    """|v - v_theta|^2, the mean over each sample's elements: float32 (B,)."""
-    return (predicted.float() - target.float()).square().flatten(1).mean(1)
+def flow_loss(
+    predicted: "torch.Tensor", target: "torch.Tensor", weight: "torch.Tensor | None" = None
+) -> "torch.Tensor":
+    """|v - v_theta|^2, the mean over each sample's elements: float32 (B,).
+
+    Args:
+        weight: of the elements, broadcast to (B, ...); of mean 1 in each sample, see `edit_weights`.
+    """
+    errors = (predicted.float() - target.float()).square()
+    return (errors if weight is None else errors * weight).flatten(1).mean(1)
+
+
+def edit_weights(changed: "torch.Tensor", weight: float) -> "torch.Tensor":
+    """Weights (B, ...) of mean 1 in each sample, proportional to 1 + (`weight` - 1) * changed.
+
+    Args:
+        changed: (B, ...) in [0, 1]: the share of each element that the edit changed.
+    """
+    weights = 1 + (weight - 1) * changed.float()
+    return weights / weights.flatten(1).mean(1).view(-1, *[1] * (changed.ndim - 1))
+
+
+def changed_shares(masks: Any, side: int) -> "torch.Tensor":
+    """Masks of the edit, bool (B, H, W), as the shares of changed pixels of each cell of `side` pixels: float32
+    (B, H / side, W / side), on the CPU."""
+    import torch
+    import torch.nn.functional as F
+
+    return F.avg_pool2d(torch.as_tensor(np.asarray(masks), dtype=torch.float32)[:, None], side)[:, 0]
 
 
 def _broadcast(t: "torch.Tensor", x: "torch.Tensor") -> "torch.Tensor":

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,9 @@ from .accelerator import open_accelerator
 from .ahead import read_ahead
 from .checkpoint import Checkpoints, lock_run, read_facts
 from .config import TrainConfig
-from .data import Shards, first_batch, open_batches
+from .data import Shards, first_training_samples, open_batches
 from .errors import explain_out_of_memory, nonfinite_error
+from .flow import edit_weights
 from .metrics import Metrics, check_logger, start_trackers
 from .recipe import Batch, Batches, StepRng, TrainingRecipe
 from .run import Run, samples_per_step, save_run, seed_of, start_run
@@ -123,7 +125,7 @@ def _train(
         _resume_data(data, facts.data, folder)
     validation = open_validation(accelerator, recipe, config, shards)
     if see := getattr(recipe, "see", None):
-        see(lambda count: first_batch(open_batches(recipe, config, shards), count))
+        see(partial(first_training_samples, recipe, config, shards))
     resumed = facts.step if facts else 0
     start_trackers(accelerator, recipe.name, config, folder, resumed)  # before minutes of loading models: it may fail
     with explain_out_of_memory(recipe, config, "while loading models"):
@@ -227,6 +229,8 @@ def _backward(run: Run, batch: Batch, step: int, valid: int) -> "dict[str, torch
 
     with torch.no_grad():
         inputs = run.recipe.prepare(batch, StepRng(run.config.seed, step, tuple(batch["key"])))
+    if (changed := inputs.pop("changed", None)) is not None:
+        inputs["weight"] = edit_weights(changed, run.config.loss.changed_weight)
     with run.accelerator.autocast():
         losses = run.module(inputs)
     parts = {name: valid_sum(value, batch["valid"]) / valid for name, value in losses.items()}

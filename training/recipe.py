@@ -90,6 +90,10 @@ class TrainingRecipe(Protocol):
         find_unused_parameters: bool; True if a step can leave trainable parameters without a gradient.
         open_stream(shards, split, options): opens the shards in place of `shards.stream`, for other layouts; returns a
             `Batches`. Options are those of `shards.stream` and include `stream_options`.
+        weighs_edits: bool; True if `prepare` returns `changed` for batches that have it: the share of each element of
+            the loss that the edit changed (see `flow.changed_shares`), in a shape that broadcasts. The loop replaces it
+            by `weight`, the weights of these elements, with mean 1 in each sample.
+        library: str; what loads the weights, for the model card. Default: diffusers.
         has_split(url, split): whether `open_stream` finds that split.
         begin(module, source): called after `build` in new runs only, to load initial weights from `init_from`: a result
             folder (of any stage or options of the recipe), a LoRA file, or None where the option is empty. Returns the
@@ -120,6 +124,11 @@ class TrainingRecipe(Protocol):
     published values. `tiny`: a random model that trains on a CPU in about a minute."""
 
     def __init__(self, options: Any) -> None: ...
+
+    @classmethod
+    def models(cls, options: Any) -> Sequence[str]:
+        """Hub ids or folders of the frozen models that the weights need, for the model card; the base first."""
+        ...
 
     @property
     def stream_options(self) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ RECIPES: Final = MappingProxyType(
         "spatialdiff": "spatialdata_builder.training.spatialdiff.recipe:SpatialDiff",
         "ildm": "spatialdata_builder.training.ildm.recipe:Ildm",
         "spatialedit": "spatialdata_builder.training.spatialedit.recipe:SpatialEdit",
+        "spatialfusion": "spatialdata_builder.training.spatialfusion.recipe:SpatialFusion",
     }
 )
 

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from .checkpoint import EMA, MODEL, Checkpoints, Facts, read_state, weights_at, write_state
 from .config import TrainConfig
+from .optimizers import make_optimizer
 from .recipe import Batches, TrainingRecipe
 from .sharding import (
     full_parameters,
     full_tensors,
+    layers_of,
     load_optimizer_state,
     optimizer_state,
     reshard,
@@ -97,12 +99,17 @@ def start_run(
     module.train().to(accelerator.device)
     if config.gradient_checkpointing:
         checkpoint_gradients(module)
+    if config.compile:
+        for layer in layers_of(module):
+            layer.compile()
+    if config.tf32:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     run = Run(accelerator, recipe, config, module, None, None, None, stream, step, loaded)
     if run.sharded:
         shard_module(module, accelerator.device, accelerator.num_processes)
     else:
         run.module = accelerator.prepare(module)
-    optimizer = torch.optim.AdamW(run.parameters, config.lr, config.betas, weight_decay=config.weight_decay)
+    optimizer = make_optimizer(config, run.parameters)
     run.optimizer = accelerator.prepare(optimizer)
     name = "constant_with_warmup" if config.schedule == "constant" else config.schedule
     run.schedule = get_scheduler(name, optimizer, num_warmup_steps=config.warmup, num_training_steps=config.steps)

@@ -18,20 +18,21 @@ def shard_module(module: "nn.Module", device: "torch.device", world: int) -> Non
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(device.type, (world,))
-    for layer in _layers(module):
+    for layer in layers_of(module):
         if any(True for _ in layer.parameters()):
             fully_shard(layer, mesh=mesh)
     fully_shard(module, mesh=mesh)
 
 
-def _layers(module: "nn.Module") -> "Iterator[nn.Module]":
+def layers_of(module: "nn.Module") -> "Iterator[nn.Module]":
+    """The layers of a module: the elements of its outermost `ModuleList`s."""
     from torch import nn
 
     for child in module.children():
         if isinstance(module, nn.ModuleList) and not isinstance(child, nn.ModuleList):
             yield child
         else:
-            yield from _layers(child)
+            yield from layers_of(child)
 
 
 @contextmanager
@@ -125,6 +126,9 @@ def load_optimizer_state(module: "nn.Module", optimizer: "torch.optim.Optimizer"
     """Load a state returned by `optimizer_state`. Every process passes the full state."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_optimizer_state_dict
 
+    # An optimizer may add values to its groups in its first step.
+    for group, saved in zip(optimizer.param_groups, state["param_groups"], strict=True):
+        group |= {name: value for name, value in saved.items() if name not in group}
     # Parameters that never had a gradient have no state. torch initializes one for them, which is removed here.
     options = StateDictOptions(full_state_dict=True, strict=False)
     set_optimizer_state_dict(module, optimizer, state, options=options)

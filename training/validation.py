@@ -96,6 +96,7 @@ def held_out_losses(run: Run, data: Batches) -> dict[str, float]:
         for batch, kept in _first(batches, config.validate_loss_samples, run.accelerator):
             for time in ((k + 0.5) / count for k in range(count)):
                 inputs = run.recipe.prepare(batch, StepRng(config.seed, 0, tuple(batch["key"]), time))
+                inputs.pop("changed", None)  # the held-out loss has no weights, so that runs can be compared
                 with run.accelerator.autocast():
                     losses = run.module(inputs)
                 values = {name: value.float().view(-1, len(kept)).mean(0) for name, value in losses.items()}

@@ -27,9 +27,19 @@ from spatialdata_builder.training.recipe import Batch, Inputs, StepRng
 
 class LinearOptions(Options):
     width: int = Field(default=8, ge=1)
+    depth: int = Field(default=0, description="further layers")
     dropout: float = 0.0
     fault: Literal["none", "loss", "gradient", "memory"] = "none"
     fault_key: str = Field(default="", description="key of the sample at which the fault occurs")
+
+
+class Layer(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 1)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden + functional.silu(self.conv(hidden))
 
 
 class Net(nn.Module):
@@ -37,6 +47,7 @@ class Net(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(7, options.width, 3, padding=1)
         self.dropout = nn.Dropout(options.dropout)
+        self.layers = nn.ModuleList(Layer(options.width) for _ in range(options.depth))
         self.second = nn.Conv2d(options.width, 3, 1)
         self.idle = nn.Linear(2, 2)
         """Trainable, but never has a gradient."""
@@ -45,7 +56,10 @@ class Net(nn.Module):
 
     def velocity(self, x_t: torch.Tensor, source: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         times = t.view(-1, 1, 1, 1).expand(-1, 1, *x_t.shape[2:])
-        return self.second(self.dropout(functional.silu(self.first(torch.cat([x_t, source, times], 1)))))
+        hidden = self.dropout(functional.silu(self.first(torch.cat([x_t, source, times], 1))))
+        for layer in self.layers:
+            hidden = layer(hidden)
+        return self.second(hidden)
 
     def forward(self, inputs: Inputs) -> dict[str, torch.Tensor]:
         v = self.velocity(inputs["x_t"], inputs["source"], inputs["t"])
@@ -75,6 +89,10 @@ class Linear:
 
     def __init__(self, options: LinearOptions) -> None:
         self.options = options
+
+    @classmethod
+    def models(cls, options: LinearOptions) -> tuple[str, ...]:
+        return ("somebody/linear-base",)
 
     @property
     def stream_options(self) -> Mapping[str, Any]:

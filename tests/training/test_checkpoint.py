@@ -1,6 +1,8 @@
 """Checkpoints are complete or absent; errors for checkpoints that a run cannot use."""
 
 import json
+import pickle
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +55,32 @@ def test_an_incomplete_folder_is_not_a_checkpoint(tmp_path: Path):
     assert checkpoints.newest() == first
     assert (written(checkpoints, replace(HERE, step=6)) / "model" / "net").read_bytes() == b"weights"
     assert not list((tmp_path / "checkpoints").glob(".*"))
+
+
+def test_a_full_disk_is_recognized_whatever_the_library_says(tmp_path: Path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    first = written(checkpoints)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+        with (
+            pytest.raises(SpatialdataError, match=r"cannot be written .*too large.*: free space and rerun"),
+            checkpoints.writing(replace(HERE, step=6)),
+        ):
+            raise RuntimeError("unexpected pos 448 vs 342")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert checkpoints.newest() == first
+    assert not list((tmp_path / "checkpoints").glob(".half-*")), "what was written does not keep the disk full"
+    with pytest.raises(RuntimeError, match="no problem of the disk"), checkpoints.writing(replace(HERE, step=6)):
+        raise RuntimeError("no problem of the disk")
+
+
+def test_a_damaged_state_does_not_recommend_to_load_it_without_checks(tmp_path: Path):
+    (tmp_path / STATE).write_bytes(pickle.dumps({"optimizer": Path("x")}))
+    with pytest.raises(SpatialdataError, match=r"is damaged \(state\.pt holds something else\)") as error:
+        read_state(tmp_path)
+    assert "weights_only" not in str(error.value)
 
 
 @pytest.mark.parametrize("damage", ["", "{}", "[]", '{"format": 2}', "changed"])

@@ -14,7 +14,7 @@ def test_precedence_of_presets_file_and_overrides(tmp_path: Path):
     path.write_text("steps: 10\nlr: 1e-3\nrecipe: {width: 6, dropout: 0.5}\ndata: {threads: 2}\n")
     config = load_config(Linear, path, "tiny", ["recipe.dropout=0.25", "data.prefetch=1", "betas=[0.9, 0.95]"])
     assert (config.steps, config.lr, config.batch_size) == (3, 1e-3, 2)
-    assert config.recipe == {"width": 4, "dropout": 0.25, "fault": "none", "fault_key": ""}
+    assert config.recipe == {"width": 4, "depth": 0, "dropout": 0.25, "fault": "none", "fault_key": ""}
     assert (config.data.threads, config.data.prefetch) == (2, 1)
     assert config.betas == (0.9, 0.95)
     assert load_config(Linear, path).steps == 10
@@ -31,7 +31,7 @@ def test_a_dumped_configuration_is_read_back_unchanged():
     [
         ("step=3", r"unknown key 'step'; did you mean 'steps'\?; allowed: accumulate, batch_size, "),
         ("data.thread=3", r"unknown key 'data\.thread'; did you mean 'threads'\?; allowed: buckets, cache, "),
-        ("recipe.widht=3", r"unknown key 'recipe\.widht'; did you mean 'width'\?; allowed: dropout, "),
+        ("recipe.widht=3", r"unknown key 'recipe\.widht'; did you mean 'width'\?; allowed: depth, dropout, "),
         ("recipe.width=0", r"recipe\.width: input should be greater than or equal to 1 \(got 0\)"),
         ("precision=fp16", r"precision: input should be 'no' or 'bf16' \(got 'fp16'\)"),
         ("lr=.nan", r"lr: input should be"),

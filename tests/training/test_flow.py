@@ -5,7 +5,16 @@ import pytest
 import torch
 
 from spatialdata_builder.shards.errors import BadInput
-from spatialdata_builder.training.flow import denoised, draw_times, flow_loss, interpolate, shifted, velocity
+from spatialdata_builder.training.flow import (
+    changed_shares,
+    denoised,
+    draw_times,
+    edit_weights,
+    flow_loss,
+    interpolate,
+    shifted,
+    velocity,
+)
 from spatialdata_builder.training.recipe import StepRng
 
 
@@ -76,3 +85,21 @@ def test_a_fixed_time_replaces_the_draw():
     assert draw_times(StepRng(0, 0, ("a", "b"), time=0.25), shift=3).tolist() == [0.25, 0.25]
     assert StepRng(0, 0, ("a", "b"), time=0.25).dropped(1.0) == [False, False]
     assert StepRng(0, 0, ("a", "b")).dropped(1.0) == [True, True]
+
+
+def test_edit_weights_are_proportional_to_the_changed_share_with_mean_1():
+    changed = torch.rand(3, 5, 1, generator=torch.Generator().manual_seed(3))
+    weights = edit_weights(changed, 4.0)
+    torch.testing.assert_close(weights.mean((1, 2)), torch.ones(3))
+    torch.testing.assert_close(weights / weights[:, :1], (1 + 3 * changed) / (1 + 3 * changed[:, :1]))
+    assert torch.equal(edit_weights(torch.ones(2, 4), 4.0), torch.ones(2, 4)), "a camera edit changes everything"
+    predicted, target = numbers(3, 2, 4), numbers(3, 2, 5)[..., :4]
+    weight = edit_weights(torch.tensor([[0.0, 1.0]] * 3)[..., None], 3.0)
+    each = (0.5 * (predicted - target)[:, 0] ** 2 + 1.5 * (predicted - target)[:, 1] ** 2).mean(1) / 2
+    torch.testing.assert_close(flow_loss(predicted, target, weight), each)
+
+
+def test_changed_shares_are_means_of_cells():
+    mask = np.zeros((1, 4, 6), bool)
+    mask[0, :2, :2], mask[0, 3, 5] = True, True
+    assert changed_shares(mask, 2).tolist() == [[[1, 0, 0], [0, 0, 0.25]]]

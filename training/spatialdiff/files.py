@@ -132,7 +132,7 @@ def load_part(part: "nn.Module", folder: Path, name: str) -> None:
     try:
         part.load_state_dict(load_file(path))
     except (OSError, SafetensorError) as error:
-        raise BadInput(f"{path} cannot be read ({error}): give a folder saved by a run of spatialdiff") from error
+        raise BadInput(f"{path} cannot be read ({error}): give the result folder of a run") from error
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise BadInput(f"{path} does not fit the {name} of this configuration ({reason})") from error

@@ -103,8 +103,8 @@ class SpatialDiffNet(nn.Module):
         Args:
             inputs: `noisy` and `source` (B, N, C): packed latents of the noised target and of the source. `sigma`,
                 `guidance` (B,). `text` (B, T, .), `pooled` (B, .). `image_ids` (2N or 3N, 3), `text_ids` (T, 3).
-                With a connector, `geometry` (B, l', d'). For losses, `velocity` (B, N, C) and, with a head, `depth`
-                (B, N, .).
+                With a connector, `geometry` (B, l', d'). For losses, `velocity` (B, N, C), optional weights of its
+                tokens `weight` (B, N, 1) and, with a head, `depth` (B, N, .).
 
         Returns:
             Losses (B,): `loss`, its part `flow` and, with a head, `depth` (L_GSS, unweighted). Predictions: `velocity`
@@ -117,7 +117,7 @@ class SpatialDiffNet(nn.Module):
         depth = self.head(hidden[:, 2 * tokens :]) if self.head is not None else None
         if "velocity" not in inputs:
             return {"velocity": velocity} | ({} if depth is None else {"depth": depth})
-        flow = flow_loss(velocity, inputs["velocity"])
+        flow = flow_loss(velocity, inputs["velocity"], inputs.get("weight"))
         if depth is None:
             return {"loss": flow, "flow": flow}
         gss = flow_loss(depth, inputs["depth"])

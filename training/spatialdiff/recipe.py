@@ -13,7 +13,7 @@ import numpy as np
 
 from ...shards.errors import BadInput
 from ..caches import CacheStats
-from ..flow import draw_times, interpolate, resolution_shift, velocity
+from ..flow import changed_shares, draw_times, interpolate, resolution_shift, velocity
 from ..recipe import Batch, Inputs, StepRng
 from .build import build_net
 from .files import load_folder, load_parts, save_folder
@@ -47,6 +47,7 @@ class SpatialDiff:
     shards: ClassVar = "spatialdiff"
     options_type: ClassVar = SpatialDiffOptions
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"paper": _PAPER, "tiny": _TINY})
+    weighs_edits: ClassVar = True
     memory_knobs: ClassVar = (
         "recipe.text_tokens: 256",
         "recipe.lora.rank: 32",
@@ -56,6 +57,10 @@ class SpatialDiff:
     def __init__(self, options: SpatialDiffOptions) -> None:
         self.options = options
         self._frozen: Frozen | None = None
+
+    @classmethod
+    def models(cls, options: SpatialDiffOptions) -> Sequence[str]:
+        return (options.base, *([options.geometry.model] if options.spatial else []))
 
     @property
     def frozen(self) -> Frozen:
@@ -117,6 +122,8 @@ class SpatialDiff:
         shift = resolution_shift(x.shape[1]) if options.time_shift == "resolution" else options.time_shift
         sigma = draw_times(rng, options.times, shift=shift).to(x.device)
         inputs |= {"noisy": interpolate(x, noise, sigma), "velocity": velocity(x, noise), "sigma": sigma}
+        if "changed" in batch:
+            inputs["changed"] = changed_shares(batch["changed"], PATCH).flatten(1)[..., None].to(x.device)
         if options.depth_loss:
             inputs["depth"] = depth[0] if depth else frozen.depth_patches(batch["depth"])
         return inputs

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.recipes import get_recipe
 from spatialdata_builder.training.command import run_sample
 from spatialdata_builder.training.config import load_config
@@ -71,3 +72,20 @@ def test_stage_2_follows_stage_1(shards: Path, tmp_path: Path):
     resumed, _ = run(shards, tmp_path / "two", "steps=2", init, "precision=bf16", "gradient_checkpointing=true")
     assert resumed.resumed == 1
     assert run_sample(tmp_path / "two", [str(shards)], count=2).is_file()
+
+
+def test_the_loss_of_changed_regions_can_weigh_more(tmp_path: Path):
+    keys = [f"s{i}" for i in range(4)]
+    samples = {key: make_sample(key, side=SIDE) for key in keys}
+    make_split(str(tmp_path / "set"), [keys], changes=samples)  # recipe full has `changed`
+    settings = ("steps=1", "batch_size=4", "validate_every=0")
+    curves = [
+        run(tmp_path / "set", tmp_path / f"w{weight}", *settings, f"loss.changed_weight={weight}")[1]
+        for weight in (1, 1.0001, 8)
+    ]
+    losses = [seen[0]["flow"] for seen in curves]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert losses[2] != pytest.approx(losses[0], rel=1e-3)
+    make_split(str(tmp_path / "bare"), [keys], recipe=SPATIALDIFF, changes=samples)
+    with pytest.raises(BadInput, match=r"lacks changed"):
+        run(tmp_path / "bare", tmp_path / "out", *settings, "loss.changed_weight=8")
