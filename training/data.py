@@ -1,20 +1,22 @@
 """The batches of a run: the training stream, the held-out samples, and the user's own images."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from ..shards import stream
 from ..shards.errors import BadInput
+from ..shards.options import Options
 from ..shards.streaming.places import has_split
 from .config import OwnImage, TrainConfig
 from .recipe import Batch, Batches, TrainingRecipe
 
+OptionsT = TypeVar("OptionsT", bound=Options)
 Shards = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 _PASSED_ON: Final = ("threads", "prefetch", "on_error", "cache", "cache_bytes", "buckets", "one_per_family")
 
@@ -74,6 +76,24 @@ def first_batch(data: Batches, count: int) -> Batch:
 def first_training_samples(recipe: TrainingRecipe, config: TrainConfig, shards: Shards, count: int) -> Batch:
     """The first samples of the training order, the same in every process and after a resume; see `first_batch`."""
     return first_batch(open_batches(recipe, config, shards), count)
+
+
+def sized(options: OptionsT, first: Callable[[int], Batch], multiple: int) -> OptionsT:
+    """Options with the `width` and `height` of the images of a batch where they are 0.
+
+    Raises BadInput if the images are no multiple of `multiple`.
+    """
+    given = options.model_dump(include={"width", "height"})
+    if all(given.values()):
+        return options
+    height, width = first(1)["source"].shape[1:3]
+    if height % multiple or width % multiple:
+        raise BadInput(
+            f"images of the shards are {width} x {height}, but this model needs multiples of {multiple}: build shards "
+            "of such a size"
+        )
+    found = {"width": width, "height": height}
+    return options.model_copy(update={name: value or found[name] for name, value in given.items()})
 
 
 def own_batch(images: Sequence[OwnImage], size: tuple[int, int]) -> Batch:

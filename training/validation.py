@@ -5,6 +5,7 @@ split `data.validate_split` and images of the user's are used, never training sa
 """
 
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import closing, nullcontext
@@ -103,7 +104,8 @@ def held_out_losses(run: Run, data: Batches) -> dict[str, float]:
                 rows += _rows({f"val/{name}": value.tolist() for name, value in values.items()}, batch, kept)
                 if count > 1:
                     rows += _rows({f"val/loss/t={time:g}": values["loss"].tolist()}, batch, kept, kinds=False)
-            rows += _rows(_recipe_metrics(run, batch), batch, kept, kinds=False)
+            measured = _rows(_recipe_metrics(run, batch), batch, kept, kinds=False)
+            rows += [row for row in measured if not math.isnan(row[2])]  # such as errors of depth that is not known
     run.module.train()
     if run.accelerator.num_processes > 1:
         rows = gather_object(rows)

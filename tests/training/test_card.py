@@ -93,7 +93,9 @@ class Hub(BaseHTTPRequestHandler):
             entry = json.loads(line)
             if entry["key"] == "file":
                 self.files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
-        return self._answer({"commitUrl": "https://huggingface.co/ada/model/commit/1", "commitOid": "1", "hookOutput": ""})
+        return self._answer(
+            {"commitUrl": "https://huggingface.co/ada/model/commit/1", "commitOid": "1", "hookOutput": ""}
+        )
 
     def do_GET(self) -> None:
         self._answer({"id": "ada/model", "siblings": [], "sha": "0"})

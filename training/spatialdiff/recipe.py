@@ -13,6 +13,7 @@ import numpy as np
 
 from ...shards.errors import BadInput
 from ..caches import CacheStats
+from ..data import sized
 from ..flow import changed_shares, draw_times, interpolate, resolution_shift, velocity
 from ..recipe import Batch, Inputs, StepRng
 from .build import build_net
@@ -74,15 +75,7 @@ class SpatialDiff:
         return {"images": "uint8", "members": ("source", "target", *depth), "instruction": self.options.instruction}
 
     def see(self, first: Callable[[int], Batch]) -> None:
-        """Take the size of the images where the options leave it open. Raises BadInput if it is no multiple of 16."""
-        if self.options.width and self.options.height:
-            return
-        height, width = first(1)["source"].shape[1:3]
-        if height % PATCH or width % PATCH:
-            raise BadInput(f"images of the shards are {width} x {height}, but sides must be multiples of {PATCH}")
-        self.options = self.options.model_copy(
-            update={"width": self.options.width or width, "height": self.options.height or height}
-        )
+        self.options = sized(self.options, first, PATCH)
 
     def build(self, device: "torch.device", dtype: "torch.dtype") -> Any:
         """A `nets.SpatialDiffNet`: the base in `dtype`, trainable parts in float32."""

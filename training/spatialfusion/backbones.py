@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..flow import draw_times, interpolate, velocity
 from ..recipe import Batch, Inputs, StepRng
 from ..spatialdiff.options import SpatialDiffOptions
 from ..spatialdiff.pipeline import SpatialDiffPipeline
@@ -40,6 +39,10 @@ class Editor(Protocol):
         """Edited images uint8 (B, H, W, 3), with depth tokens (B, N, width)."""
         ...
 
+    def begin(self, net: Any, source: Path) -> Sequence[str]:
+        """Load LoRA from a folder that `save` wrote or a LoRA file; returns the names of what was loaded."""
+        ...
+
     def save(self, net: Any, folder: Path) -> None:
         """Write LoRA and its description, as the recipe of the network does."""
         ...
@@ -51,6 +54,11 @@ class Editor(Protocol):
 
 def make_editor(options: SpatialFusionOptions) -> Editor:
     return FluxEditor(options) if options.backbone == "flux-kontext" else JoyAiEditor(options)
+
+
+def _images(batch: Batch) -> Mapping[str, Any]:
+    """What the editing models read, without the records, by which `spatialedit` would draw a box."""
+    return {name: batch[name] for name in ("key", "source", "target", "changed") if name in batch}
 
 
 class FluxEditor:
@@ -68,6 +76,10 @@ class FluxEditor:
                     "width": options.width,
                     "height": options.height,
                     "lora": {"rank": flux.rank, "alpha": flux.alpha},
+                    "times": flux.times,
+                    "time_shift": flux.time_shift,
+                    "text_drop": options.text_drop,
+                    "guidance": flux.guidance,
                     "text_tokens": flux.text_tokens,
                     "sample_steps": flux.sample_steps,
                     "sample_guidance": flux.sample_guidance,
@@ -83,23 +95,15 @@ class FluxEditor:
         return FluxBackbone(self._recipe.build(device, dtype)), load_mllm(self._options, device, dtype)
 
     def prepare(self, batch: Batch, texts: Sequence[str], rng: StepRng) -> Inputs:
-        frozen, flux = self._recipe.frozen, self._options.flux
-        dropped = rng.dropped(self._options.text_drop)
-        texts = ["" if drop else text for drop, text in zip(dropped, texts, strict=True)]
-        x = frozen.latents(batch["target"])
-        noise = rng.normal(x.shape[1:]).to(x.device)
-        sigma = draw_times(rng, flux.times, shift=flux.time_shift).to(x.device)
-        return {
-            **frozen.condition(batch["source"], texts, flux.guidance),
-            "noisy": interpolate(x, noise, sigma),
-            "velocity": velocity(x, noise),
-            "sigma": sigma,
-        }
+        return self._recipe.prepare({**_images(batch), "instruction": texts}, rng)
 
     def edit(self, net: Any, images: Any, texts: Sequence[str], tokens: "torch.Tensor", rng: StepRng) -> NDArray[Any]:
         with net.conditioned(tokens):
             pipeline = SpatialDiffPipeline(net.net, self._recipe.frozen)
             return pipeline.edit(images, texts, seed=rng.seed, keys=rng.keys).images
+
+    def begin(self, net: Any, source: Path) -> Sequence[str]:
+        return self._recipe.begin(net.net, source)
 
     def save(self, net: Any, folder: Path) -> None:
         self._recipe.save(net.net, folder)
@@ -136,8 +140,7 @@ class JoyAiEditor:
         return JoyAiBackbone(net), Mllm(self._recipe.pipeline)
 
     def prepare(self, batch: Batch, texts: Sequence[str], rng: StepRng) -> Inputs:
-        images: Mapping[str, Any] = {name: batch[name] for name in ("key", "source", "target")}
-        return self._recipe.prepare({**images, "instruction": texts}, rng)
+        return self._recipe.prepare({**_images(batch), "instruction": texts}, rng)
 
     def edit(self, net: Any, images: Any, texts: Sequence[str], tokens: "torch.Tensor", rng: StepRng) -> NDArray[Any]:
         pipeline, options = self._recipe.pipeline, self._recipe.options
@@ -156,6 +159,9 @@ class JoyAiEditor:
                     )
                 )
         return np.stack(edited)
+
+    def begin(self, net: Any, source: Path) -> Sequence[str]:
+        return self._recipe.begin(net.net, source)
 
     def save(self, net: Any, folder: Path) -> None:
         self._recipe.save(net.net, folder)

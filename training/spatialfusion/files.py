@@ -56,13 +56,16 @@ def load_parts(module: Any, options: SpatialFusionOptions, folder: Path) -> None
         load_part(getattr(module, name), folder, name)
 
 
-def load_stage_1(module: Any, options: SpatialFusionOptions, folder: Path) -> None:
-    """Load branch and decoder of stage 1. Raises BadInput if the folder is not a fitting result of stage 1."""
-    if (stage := read_options(folder).stage) != 1:
-        raise BadInput(f"recipe.init {folder} was saved by stage {stage}: give a folder saved by stage 1")
+def load_shared(module: Any, options: SpatialFusionOptions, folder: Path) -> tuple[str, ...]:
+    """Load the parts, except the LoRA, that a result folder of any stage and this network share; returns their names.
+
+    Raises BadInput if the folder is of a network of another shape.
+    """
     _check_network(options, folder, _NETWORK_OPTIONS[1:])
-    for name in _STAGE_1:
+    names = tuple(name for name in _parts(options) if (folder / f"{name}.safetensors").is_file())
+    for name in names:
         load_part(getattr(module, name), folder, name)
+    return names
 
 
 def _check_network(options: SpatialFusionOptions, folder: Path, names: tuple[str, ...]) -> None:

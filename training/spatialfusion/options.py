@@ -4,9 +4,9 @@ Only the paper's abstract is public (arXiv 2604.26341). So every value here is o
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from ...shards.options import Options
 from ..flow import TimeDistribution
@@ -37,7 +37,9 @@ class FluxSection(Options):
     rank: int = Field(default=64, ge=1)
     alpha: float = Field(default=64, gt=0)
     times: TimeDistribution = "uniform"
-    time_shift: float = Field(default=1.8776, gt=0, description="e^0.63, as for UNO (arXiv 2504.02160)")
+    time_shift: Literal["resolution"] | Annotated[float, Field(gt=0)] = Field(
+        default="resolution", description="as for recipe spatialdiff: FLUX's, from the number of tokens"
+    )
     guidance: float = Field(default=1.0, ge=0, description="input of the guidance-distilled base in training")
     text_tokens: int = Field(default=512, ge=1, description="sequence length of T5")
     sample_steps: int = Field(default=28, ge=1)
@@ -67,15 +69,16 @@ class SpatialFusionOptions(Options):
     stage: Literal[1, 2] = Field(
         default=2, description="1 trains the depth branch alone; 2 trains it jointly with adapter and LoRA"
     )
-    init: str = Field(default="", description="for stage 2: the folder saved by stage 1")
     backbone: Literal["flux-kontext", "joyai"] = Field(
         default="flux-kontext", description="the editing model; in stage 1 it only decides which MLLM is read"
     )
     flux: FluxSection = FluxSection()
     joyai: JoyAiSection = JoyAiSection()
     decoder: DecoderSection = DecoderSection()
-    width: int = Field(default=512, ge=32, multiple_of=16, description="width of the shards' images, in pixels")
-    height: int = Field(default=512, ge=32, multiple_of=16)
+    width: int = Field(
+        default=512, ge=0, multiple_of=16, description="width of the shards' images, in pixels; 0: as they are"
+    )
+    height: int = Field(default=512, ge=0, multiple_of=16)
     teacher: Teacher = Field(
         default="exact",
         description="whose depth supervises the branch: `exact` from the renderer; `vggt`, as in the paper; `any`",
@@ -96,12 +99,6 @@ class SpatialFusionOptions(Options):
     cache: str = Field(default="", description="cache folder for latents and text embeddings; empty: no cache")
     cache_bytes: int = Field(default=100 << 30, ge=1)
 
-    @model_validator(mode="after")
-    def _check_init(self) -> Self:
-        if self.stage == 1 and self.init:
-            raise ValueError("init is used only by stage 2: set stage to 2, or remove init")
-        return self
-
     @property
     def tiny(self) -> bool:
         """Whether the chosen models are random."""
@@ -109,8 +106,8 @@ class SpatialFusionOptions(Options):
 
 
 TINY_RECIPE: Final[Mapping[str, Any]] = {
-    "width": 256,
-    "height": 256,
+    "width": 0,
+    "height": 0,
     "decoder": {"features": 16, "channels": [16, 16, 16, 16]},
     "flux": {"base": TINY, "mllm": TINY, "rank": 16, "alpha": 16, "text_tokens": 128, "sample_steps": 4},
     "joyai": {"model": TINY, "sample_steps": 4},

@@ -4,7 +4,7 @@ The paper's abstract names the parts and the two stages; the rest is our reading
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...shards.errors import BadInput
+from ..data import sized
 from ..recipe import Batch, Inputs, StepRng
+from ..spatialdiff.frozen import PATCH
 from .build import Frozen, build_net
 from .depth import depth_metrics, depth_picture, metric_units
-from .files import LORA, load_parts, load_stage_1, save_parts
+from .files import LORA, load_parts, load_shared, save_parts
 from .options import TINY_RECIPE, SpatialFusionOptions
 from .pipeline import SpatialFusionPipeline
 
@@ -45,6 +47,7 @@ class SpatialFusion:
     shards: ClassVar = "spatialfusion"
     options_type: ClassVar = SpatialFusionOptions
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"tiny": _TINY})
+    weighs_edits: ClassVar = True
     memory_knobs: ClassVar[Sequence[str]] = (
         "recipe.decoder.features: 128",
         "smaller images, with recipe.width and recipe.height",
@@ -53,6 +56,11 @@ class SpatialFusion:
     def __init__(self, options: SpatialFusionOptions) -> None:
         self.options = options
         self._frozen: Frozen | None = None
+
+    @classmethod
+    def models(cls, options: SpatialFusionOptions) -> Sequence[str]:
+        flux = options.backbone == "flux-kontext"
+        return (options.flux.base, options.flux.mllm) if flux else (options.joyai.model,)
 
     @property
     def frozen(self) -> Frozen:
@@ -69,19 +77,30 @@ class SpatialFusion:
             "records": True,
         }
 
+    def see(self, first: Callable[[int], Batch]) -> None:
+        self.options = sized(self.options, first, PATCH)
+
     def build(self, device: "torch.device", dtype: "torch.dtype") -> Any:
         """A `nets.SpatialFusionNet`: frozen weights in `dtype`, trainable ones in float32."""
         net, self._frozen = build_net(self.options, device, dtype)
         return net
 
-    def begin(self, module: Any) -> None:
-        """Load branch and decoder of stage 1. Raises BadInput if `init` is not a fitting result folder of stage 1."""
-        options = self.options
-        if options.init:
-            load_stage_1(module, options, Path(options.init).expanduser())
-        elif options.stage == 2 and not options.tiny:
-            message = "stage 2 without recipe.init: the branch starts from the MLLM's weights, without stage 1"
+    def begin(self, module: Any, source: Path | None) -> Sequence[str]:
+        """Load the parts of a result folder of any stage that this run has too, or a LoRA file of the editing model.
+
+        Raises BadInput if there is none, or one does not fit.
+        """
+        options, editor = self.options, self.frozen.editor
+        loaded = list(load_shared(module, options, source)) if source and source.is_dir() else []
+        lora = source and (source / LORA if source.is_dir() else source)
+        if lora and editor and lora.exists():
+            loaded += editor.begin(module.backbone, lora)
+        if source and not loaded:
+            raise BadInput(f"init_from {source} holds nothing that stage {options.stage} trains: give another run")
+        if options.stage == 2 and not options.tiny and "branch" not in loaded:
+            message = "stage 2 without init_from of stage 1: the branch starts from the MLLM's weights"
             logging.getLogger(__name__).warning(message)
+        return loaded
 
     def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
         """Read the sources and texts, and draw noise and time for each sample.
@@ -131,6 +150,8 @@ class SpatialFusion:
             shown["prediction"], depth = pipeline.edit(batch["source"], texts, seed=seed, keys=batch["key"])
         else:
             depth = pipeline.depth(batch["source"], texts)
+        if "metric" not in batch:
+            return shown | {"depth": depth_picture(depth)}
         teacher = np.asarray(batch["metric"])
         return shown | {"depth": depth_picture(depth, teacher), "teacher": depth_picture(teacher)}
 

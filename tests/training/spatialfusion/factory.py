@@ -11,6 +11,7 @@ from spatialdata_builder.shards import stream
 from spatialdata_builder.shards.codecs import encode_metric
 from spatialdata_builder.shards.reader import read_record
 from spatialdata_builder.shards.recipes import get_recipe
+from spatialdata_builder.shards.schema import Split
 from spatialdata_builder.shards.writer import encode_record
 from spatialdata_builder.training.recipe import Batch, Inputs, StepRng
 from spatialdata_builder.training.spatialfusion.options import TINY_RECIPE, SpatialFusionOptions
@@ -52,10 +53,10 @@ def sample(
     return members | {"metric.png": data, "json": encode_record(record.model_copy(update={"maps": maps, **update}))}
 
 
-def pack(folder: Path, recipe: str = "spatialfusion", side: int = SIDE, **changes: Any) -> Path:
+def pack(folder: Path, recipe: str = "spatialfusion", side: int = SIDE, split: Split = "train", **changes: Any) -> Path:
     """Eight samples in one shard."""
-    members = {key: sample(key, side, recipe=recipe, **changes) for key in KEYS}
-    make_split(str(folder), [KEYS], recipe=get_recipe(recipe), changes=members)
+    members = {key: sample(key, side, recipe=recipe, split=split, **changes) for key in KEYS}
+    make_split(str(folder), [KEYS], split=split, recipe=get_recipe(recipe), changes=members)
     return folder
 
 

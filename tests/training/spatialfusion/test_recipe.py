@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from spatialdata_builder.shards import stream
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.training.config import load_config
-from spatialdata_builder.training.flow import shifted
+from spatialdata_builder.training.flow import resolution_shift, shifted
 from spatialdata_builder.training.recipe import StepRng
 from spatialdata_builder.training.spatialfusion.depth import depth_metrics
 from spatialdata_builder.training.spatialfusion.options import SpatialFusionOptions
@@ -119,7 +119,8 @@ def test_times_follow_the_options_of_the_backbone(tmp_path: Path):
     recipe, _ = built()
     batch = batch_of(recipe, tmp_path / "set", 4)
     rng = StepRng(0, 1, tuple(batch["key"]))
-    torch.testing.assert_close(recipe.prepare(batch, rng)["sigma"], shifted(rng.uniform("time"), 1.8776))
+    expected = shifted(rng.uniform("time"), resolution_shift(4))
+    torch.testing.assert_close(recipe.prepare(batch, rng)["sigma"], expected)
     normal = shifted(rng.normal((), "time").sigmoid(), 1.5)
     torch.testing.assert_close(built(backbone="joyai")[0].prepare(batch, rng)["t"], normal)
     flux = {**tiny().flux.model_dump(), "times": "logit_normal", "time_shift": 1.0}
@@ -234,7 +235,6 @@ def test_bad_samples_are_named(tmp_path: Path):
 
 def test_contradicting_options_are_an_error():
     for wrong, message in (
-        ({"stage": 1, "init": "out"}, "set stage to 2"),
         ({"width": 500}, "multiple of 16"),
         ({"teacher": "moge"}, "exact"),
         ({"backbone": "flux"}, "flux-kontext"),
@@ -250,6 +250,6 @@ def test_defaults_and_example():
     assert options == SpatialFusionOptions()
     assert (options.stage, options.backbone, options.teacher, options.text_drop) == (2, "flux-kontext", "exact", 0.1)
     assert (options.flux.times, options.joyai.times, options.joyai.time_shift) == ("uniform", "logit_normal", 1.5)
-    assert options.flux.time_shift == pytest.approx(np.exp(0.63), rel=1e-4)
+    assert options.flux.time_shift == "resolution"
     preset = load_config(SpatialFusion, preset="tiny")
     assert SpatialFusionOptions.model_validate(preset.recipe).tiny

@@ -20,7 +20,10 @@ LORA = {
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(pack(tmp_path_factory.mktemp("fusion") / "set"))
+    folder = tmp_path_factory.mktemp("fusion")
+    pack(folder / "train")
+    pack(folder / "val", split="val")
+    return str(folder)
 
 
 def run(shards: str, out: Path, *settings: str) -> Summary:
@@ -53,10 +56,10 @@ def test_equal_runs_give_equal_bytes(shards: str, tmp_path: Path):
 
 def test_stage_2_follows_stage_1(shards: str, tmp_path: Path):
     first = run(shards, tmp_path / "one", "steps=2", "recipe.stage=1")
-    init = f"recipe.init={first.checkpoint / 'model'}"
-    more = (init, "precision=bf16", "gradient_checkpointing=true")
+    more = (f"init_from={first.checkpoint}", "precision=bf16", "gradient_checkpointing=true")
     run(shards, tmp_path / "two", "steps=1", *more)
-    line = read_metrics(tmp_path / "two")[0]
+    begun, line = read_metrics(tmp_path / "two")
+    assert begun == {"step": 0, "init_from": str(first.checkpoint), "loaded": ["branch", "decoder"]}
     assert line["loss"] == pytest.approx(line["flow"] + 0.1 * line["depth"], rel=1e-4)
     # From now on, the checkpoint holds branch and decoder.
     shutil.rmtree(tmp_path / "one")
@@ -67,6 +70,9 @@ def test_stage_2_follows_stage_1(shards: str, tmp_path: Path):
 def test_validation_writes_pictures(shards: str, tmp_path: Path):
     run(shards, tmp_path / "run", "steps=1", "validate_every=1", "validate_samples=2")
     assert list((tmp_path / "run" / "samples").glob("*.png"))
+    (line,) = read_metrics(tmp_path / "run")
+    assert line["val/abs_rel"] > 0 and 0 <= line["val/delta1"] <= 1
+    assert line["val/loss"] == pytest.approx(line["val/flow"] + 0.1 * line["val/depth"], rel=1e-4)
 
 
 @pytest.mark.parametrize("stage", [1, 2])
