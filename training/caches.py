@@ -1,9 +1,10 @@
 """A disk cache for outputs of frozen models: latents, text embeddings.
 
 Invariant: the name of an entry is a digest of everything that determines its tensors (content, model and revision,
-dtype, transform), and an entry is computed from its content only, never from a batch. So a changed image or model
-never hits an old entry, and a hit equals what the model would compute. Entries are written with an atomic rename and
-carry a checksum: a truncated or altered entry counts as missing. Any number of processes can share a folder.
+dtype, transform, rows per call), and its tensors do not depend on the contents that are encoded with it. So a changed
+image or model never hits an old entry, and a hit equals what the model would compute. Entries are written with an
+atomic rename and carry a checksum: a truncated or altered entry counts as missing. Any number of processes can share a
+folder.
 """
 
 import fcntl
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
@@ -34,6 +36,13 @@ Content = str | bytes | NDArray[Any] | tuple["Content", ...]
 """Pixels, a text, or a tuple of them that is encoded together."""
 ContentT = TypeVar("ContentT", bound=Content)
 
+Make = Callable[[Sequence[ContentT]], Mapping[str, "torch.Tensor"]]
+"""Encodes contents to tensors (contents, ...) by name."""
+
+ROWS: Final = 4
+"""Default number of contents in a call: enough to use a GPU well, and few to compute twice where a call is not full."""
+_KEPT_CALLS: Final = 64
+"""An entry that was prefetched, but not used, is forgotten after this many calls: more than are ahead at a time."""
 _ABANDONED_S: Final = 3600
 """A temporary file older than this was left by a process that died."""
 
@@ -47,19 +56,32 @@ class CacheSpec:
         revision: of its weights: a commit, `folder_revision` or `module_revision`. Never a branch, since branches move.
         dtype: dtype of its computation.
         transform: preprocessing and postprocessing with all their parameters, such as `512x512 lanczos, mode`.
+        rows: number of contents in each call of the model. Kernels round differently for another number of rows, so
+            every call has exactly this many; the last one repeats a content.
     """
 
     model: str
     revision: str
     dtype: str
     transform: str
+    rows: int = ROWS
 
     def key(self, content: Content) -> str:
         """The entry's name: a SHA-256 in hexadecimal."""
         digest = hashlib.sha256()
-        for part in _parts((self.model, self.revision, self.dtype, self.transform, content)):
+        for part in _parts((self.model, self.revision, self.dtype, self.transform, str(self.rows), content)):
             digest.update(part)
         return digest.hexdigest()
+
+
+@dataclass
+class CacheStats:
+    """What a `TensorCache` has done: numbers of entries, and bytes."""
+
+    hits: int = 0
+    misses: int = 0
+    evicted: int = 0
+    bytes_written: int = 0
 
 
 class TensorCache:
@@ -77,41 +99,76 @@ class TensorCache:
         self._limit = limit_bytes
         self._written = limit_bytes
         """Bytes written since the last sweep; the initial value makes the first write trigger one."""
-        self.hits = self.misses = 0
+        self.stats = CacheStats()
+        self._ahead: dict[str, tuple[int, Tensors]] = {}
+        """Entries that were read ahead, by key, each with the number of its call of `prefetch`."""
+        self._calls = 0
+        self._lock = Lock()
         if self._folder:
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise BadInput(f"cache folder {folder} cannot be created: {error}") from error
 
-    def each(
-        self, contents: Sequence[ContentT], spec: CacheSpec, make: Callable[[ContentT], Mapping[str, "torch.Tensor"]]
-    ) -> list[Tensors]:
-        """The tensors of each content, on the CPU: read from disk, or computed (one content at a time) and stored."""
-        return [self.one(content, spec, make) for content in contents]
+    def each(self, contents: Sequence[ContentT], spec: CacheSpec, make: Make[ContentT]) -> list[Tensors]:
+        """The tensors of each content: read from disk, on the CPU, or computed, on the model's device, and stored.
 
-    def one(
-        self, content: ContentT, spec: CacheSpec, make: Callable[[ContentT], Mapping[str, "torch.Tensor"]]
-    ) -> Tensors:
-        """The tensors of one content; see `each`."""
+        Args:
+            contents: of one shape.
+            make: called with `spec.rows` contents; returns tensors (spec.rows, ...) by name.
+        """
         if not self._folder:
-            return _plain(make(content))
-        key = spec.key(content)
-        found = self.get(key)
-        if found is None:
-            found = _plain(make(content))
-            self.put(key, found)
-        return found
+            return in_rows(contents, spec.rows, make)
+        keys = [spec.key(content) for content in contents]
+        found = {key: tensors for key in dict.fromkeys(keys) if (tensors := self.get(key)) is not None}
+        missing = {key: content for key, content in zip(keys, contents, strict=True) if key not in found}
+        found |= self._compute(missing, spec, make)
+        return [found[key] for key in keys]
+
+    def one(self, content: ContentT, spec: CacheSpec, make: Make[ContentT]) -> Tensors:
+        """The tensors of one content; see `each`."""
+        return self.each([content], spec, make)[0]
+
+    def fill(self, contents: Sequence[ContentT], spec: CacheSpec, make: Make[ContentT]) -> None:
+        """Compute and store the entries that do not exist. Existing ones are not read."""
+        assert self._folder, "without a folder there is nothing to fill"
+        keys = {spec.key(content): content for content in contents}
+        missing = {key: content for key, content in keys.items() if not _touch(self._path(key))}
+        self.stats.hits += len(keys) - len(missing)
+        self.stats.misses += len(missing)
+        self._compute(missing, spec, make)
+
+    def prefetch(self, contents: Sequence[ContentT], spec: CacheSpec) -> None:
+        """Read the entries of these contents now, in another thread than the one that will call `each`.
+
+        What is not used is forgotten after some more calls.
+        """
+        if not self._folder:
+            return
+        found = {key: tensors for key in map(spec.key, contents) if (tensors := _read(self._path(key))) is not None}
+        with self._lock:
+            self._calls += 1
+            kept = {key: each for key, each in self._ahead.items() if each[0] > self._calls - _KEPT_CALLS}
+            self._ahead = kept | {key: (self._calls, tensors) for key, tensors in found.items()}
+
+    def _compute(self, missing: Mapping[str, ContentT], spec: CacheSpec, make: Make[ContentT]) -> dict[str, Tensors]:
+        """Compute and store the entries of these contents, by key."""
+        made = dict(zip(missing, in_rows(list(missing.values()), spec.rows, make), strict=True))
+        for key, tensors in made.items():
+            self.put(key, tensors)
+        return made
 
     def get(self, key: str) -> Tensors | None:
         """An entry, or None if it is missing or damaged."""
-        found = _read(self._path(key))
+        with self._lock:
+            _, found = self._ahead.pop(key, (0, None))
+        if found is None:  # also if another process has written the entry since it was prefetched
+            found = _read(self._path(key))
         if found is None:
-            self.misses += 1
+            self.stats.misses += 1
             return None
-        self.hits += 1
-        with suppress(FileNotFoundError):  # evicted by another process in between
-            os.utime(self._path(key))
+        self.stats.hits += 1
+        _touch(self._path(key))
         return found
 
     def put(self, key: str, tensors: Mapping[str, "torch.Tensor"]) -> None:
@@ -130,6 +187,7 @@ class TensorCache:
             raise SpatialdataError(
                 f"cache folder {self._folder}: {error}: free space, lower the cache limit, or choose another folder"
             ) from error
+        self.stats.bytes_written += len(data)
         self._written += len(data)
         if self._written > self._limit // 128:
             self._sweep()
@@ -153,6 +211,30 @@ class TensorCache:
                     return
                 total -= size
                 path.unlink(missing_ok=True)
+                self.stats.evicted += 1
+
+
+def in_rows(contents: Sequence[ContentT], rows: int, make: Make[ContentT]) -> list[Tensors]:
+    """The tensors of each content, computed with calls of exactly `rows` contents; see `CacheSpec`.
+
+    Without autocast, which would change what validation encodes.
+    """
+    import torch
+
+    found: list[Tensors] = []
+    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        for first in range(0, len(contents), rows):
+            group = contents[first : first + rows]
+            made = make([*group, *[group[-1]] * (rows - len(group))])
+            found += [{name: value[row] for name, value in made.items()} for row in range(len(group))]
+    return found
+
+
+def stacked(found: Sequence[Tensors], device: "torch.device") -> Tensors:
+    """The tensors of n contents, which may be on several devices, as (n, ...) on one device."""
+    import torch
+
+    return {name: torch.stack([each[name].to(device) for each in found]) for name in found[0]}
 
 
 def folder_revision(folder: str | Path) -> str:
@@ -210,6 +292,15 @@ def _checksum(tensors: Mapping[str, "torch.Tensor"]) -> int:
         data = tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8)
         crc = zlib.crc32(data.numpy().data, zlib.crc32(name.encode(), crc))
     return crc
+
+
+def _touch(path: Path) -> bool:
+    """Mark an entry as used; False if it does not exist."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _read(path: Path) -> Tensors | None:

@@ -40,6 +40,7 @@ def _command(name: str) -> Callable[..., None]:
     @click.option("--preset", default="", help="`tiny`: a small random model that trains on a CPU in about a minute.")
     @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key. Repeatable.")
     @click.option("--push", default="", metavar="REPO", help="Upload the result to this model repository of the hub.")
+    @click.option("--encode-only", is_flag=True, help="Encode all samples into recipe.cache, and do not train.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
     def command(
         config: str | None,
@@ -47,11 +48,20 @@ def _command(name: str) -> Callable[..., None]:
         out: str,
         preset: str,
         overrides: Sequence[str],
+        encode_only: bool,
         push: str,
         as_json: bool,
     ) -> None:
-        from .command import run_train
+        from .command import run_encode, run_train
 
+        if encode_only:
+            on_progress = None if as_json else _encode_progress()
+            found = run_encode(
+                name, shards, out, config=config, preset=preset, overrides=overrides, on_progress=on_progress
+            )
+            if int(os.environ.get("RANK", "0")) == 0:
+                _print_encoded(found, as_json)
+            return
         on_step = None if as_json else _progress()
         done = run_train(name, shards, out, config=config, preset=preset, overrides=overrides, on_step=on_step)
         if int(os.environ.get("RANK", "0")) == 0:
@@ -120,6 +130,35 @@ def _progress() -> Callable[[Mapping[str, float]], None]:
         click.echo(f"step {values['step']:.0f}: {', '.join(parts)}", err=True)
 
     return report
+
+
+def _encode_progress() -> Callable[[int, int], None]:
+    """A callback that prints one line to stderr every few seconds."""
+    printed = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal printed
+        if time.monotonic() - printed >= _PROGRESS_EVERY_S:
+            printed = time.monotonic()
+            click.echo(f"encoded {done:,} of {total:,} samples of this process", err=True)
+
+    return report
+
+
+def _print_encoded(found: Any, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(asdict(found)))
+        return
+    click.echo(
+        f"{found.samples:,} samples: {found.encoded:,} entries encoded ({found.bytes / 1e6:,.1f} MB), {found.cached:,} "
+        "already cached"
+    )
+    if found.evicted:
+        click.echo(
+            f"{found.evicted:,} entries were removed, since the cache is full: raise recipe.cache_bytes if they are "
+            "of this run",
+            err=True,
+        )
 
 
 def _print_summary(done: Any, as_json: bool) -> None:

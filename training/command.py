@@ -10,6 +10,7 @@ from ..shards.extras import require_all
 from .checkpoint import best_weights, find_checkpoint, read_facts
 from .config import TrainConfig, load_config, parse_config
 from .data import Shards, first_batch, open_batches, open_held_out, take
+from .encode import Encoded, OnProgress, encode
 from .errors import explain_out_of_memory
 from .loop import OnStep, Summary, train
 from .recipe import Batch, Batches, TrainingRecipe
@@ -39,6 +40,24 @@ def run_train(
     """
     recipe, settings = read_run(name, config, preset, overrides)
     return train(recipe, settings, _one_or_more(shards), out, on_step)
+
+
+def run_encode(
+    name: str,
+    shards: Sequence[str],
+    out: str | Path,
+    *,
+    config: str | Path | None = None,
+    preset: str = "",
+    overrides: Sequence[str] = (),
+    on_progress: OnProgress | None = None,
+) -> Encoded:
+    """Fill the cache that a run of these settings will read; see `training.encode.encode`.
+
+    Raises BadInput for a configuration or shards that cannot be used, or a configuration without a cache.
+    """
+    recipe, settings = read_run(name, config, preset, overrides)
+    return encode(recipe, settings, _one_or_more(shards), out, on_progress)
 
 
 def read_run(

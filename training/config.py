@@ -37,6 +37,7 @@ FREE: Final = (
     "data",
     "recipe.cache",
     "recipe.cache_bytes",
+    "recipe.unload_encoders",
 )
 """Keys that do not affect the trained weights and may change on resume."""
 _BATCH_KEYS: Final = ("batch_size", "accumulate")

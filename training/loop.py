@@ -18,6 +18,7 @@ import numpy as np
 
 from ..shards.errors import BadInput, SpatialdataError, Stopped
 from .accelerator import open_accelerator
+from .ahead import read_ahead
 from .checkpoint import Checkpoints, lock_run, read_facts
 from .config import TrainConfig
 from .data import Shards, first_training_samples, open_batches
@@ -118,7 +119,8 @@ def _train(
     facts = read_facts(found) if found else None
     if facts and found:
         facts.check(recipe.name, config.model_dump(mode="json"), samples_per_step(config, accelerator), found)
-    data = open_batches(recipe, config, shards, rank=accelerator.process_index, world=accelerator.num_processes)
+    opened = open_batches(recipe, config, shards, rank=accelerator.process_index, world=accelerator.num_processes)
+    data = read_ahead(recipe, opened)
     if facts:
         _resume_data(data, facts.data, folder)
     validation = open_validation(accelerator, recipe, config, shards)

@@ -104,6 +104,10 @@ class TrainingRecipe(Protocol):
             the images, or statistics that `save` writes with the weights.
         timed: bool; False if the loss has no time steps.
         validation_metrics(module, batch, seed): metrics of held-out samples by name, (B,) each.
+        prefetch(batch): reads the cache entries of a coming batch; called in another thread while a step runs
+            (`training.ahead`).
+        build_encoders(device, dtype), encode(batch): called by `training.encode` in place of `build` and `prepare`. The
+            second fills the cache for the valid samples of a batch with records, and returns its `CacheStats`.
         memory_knobs: Sequence[str]; options of the recipe that save memory, listed in the out-of-memory error.
     If `gradient_checkpointing` is set, the method `enable_gradient_checkpointing` of each submodule that has one is
     called.

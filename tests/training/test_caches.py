@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,8 +22,13 @@ def entries(folder: Path) -> list[Path]:
     return sorted(folder.glob("??/??/*.safetensors"))
 
 
-def encode(pixels: np.ndarray) -> dict[str, torch.Tensor]:
-    return {"latent": torch.from_numpy(pixels.astype(np.float32)).mean(-1).bfloat16(), "scale": torch.tensor(2.0)}
+def encode(pictures: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+    stack = torch.from_numpy(np.stack(pictures).astype(np.float32))
+    return {"latent": stack.mean(-1).bfloat16(), "scale": torch.full((len(pictures),), 2.0)}
+
+
+def encoded(pixels: np.ndarray) -> dict[str, torch.Tensor]:
+    return {name: value[0] for name, value in encode([pixels]).items()}
 
 
 def picture(seed: int, side: int = 8) -> np.ndarray:
@@ -32,13 +38,13 @@ def picture(seed: int, side: int = 8) -> np.ndarray:
 def test_an_entry_is_computed_once_and_read_back_unchanged(tmp_path: Path):
     made: list[int] = []
 
-    def make(pixels: np.ndarray) -> dict[str, torch.Tensor]:
-        made.append(1)
-        return encode(pixels)
+    def make(pictures: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+        made.append(len(pictures))
+        return encode(pictures)
 
     first = TensorCache(tmp_path).each([picture(0), picture(1)], VAE, make)
     again = TensorCache(tmp_path).each([picture(1), picture(0)], VAE, make)
-    assert len(made) == 2
+    assert made == [4]
     for one, other in zip(first, reversed(again), strict=True):
         assert one.keys() == other.keys() == {"latent", "scale"}
         for name in one:
@@ -66,11 +72,75 @@ def test_every_input_of_an_entry_changes_its_key():
             for each in ("a", b"a", "", ("a",), ("a", ""), ("", "a"), ("ab", "c"), ("a", "bc"), (("a", "b"), "c"))
         ),
         *(replace(VAE, **{name: "x"}).key(pixels) for name in ("model", "revision", "dtype", "transform")),
+        replace(VAE, rows=8).key(pixels),
         CacheSpec("a", "bc", "", "").key("x"),
         CacheSpec("ab", "c", "", "").key("x"),
     ]
     assert len(set(keys)) == len(keys)
     assert VAE.key(pixels) == VAE.key(np.asfortranarray(pixels))
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_every_call_of_the_model_has_the_same_number_of_rows(cached: bool, tmp_path: Path):
+    """So an entry does not depend on which others are missing. The model here tells its rows apart."""
+    calls: list[list[int]] = []
+
+    def make(pictures: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+        calls.append([int(each[0, 0, 0]) for each in pictures])
+        return {"sum": torch.tensor([float(each.sum()) + len(pictures) for each in pictures])}
+
+    pictures = [np.full((2, 2, 3), value, np.uint8) for value in range(6)]
+    cache = TensorCache(tmp_path if cached else "")
+    cache.one(pictures[2], VAE, make)
+    found = cache.each([*pictures, pictures[0]], VAE, make)
+    assert [int(each["sum"]) for each in found] == [12 * value + 4 for value in (*range(6), 0)]
+    assert calls[0] == [2, 2, 2, 2]
+    if cached:
+        assert calls[1:] == [[0, 1, 3, 4], [5, 5, 5, 5]], "only what is missing, once"
+    else:
+        assert calls[1:] == [[0, 1, 2, 3], [4, 5, 0, 0]]
+
+
+def test_autocast_does_not_reach_the_models():
+    """Validation runs inside autocast, and its entries must be those of a step."""
+
+    def make(pictures: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+        stack = torch.from_numpy(np.stack(pictures)).float().flatten(1)
+        return {"product": stack @ stack.T}
+
+    plain = TensorCache("").one(picture(0), VAE, make)["product"]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = TensorCache("").one(picture(0), VAE, make)["product"]
+    assert found.dtype == torch.float32
+    assert torch.equal(found, plain)
+
+
+def test_filling_computes_only_missing_entries_and_reads_none(tmp_path: Path):
+    cache = TensorCache(tmp_path)
+    cache.one(picture(0), VAE, encode)
+    (path,) = entries(tmp_path)
+    path.write_bytes(b"not read")
+    cache.fill([picture(0), picture(1), picture(1)], VAE, encode)
+    assert (cache.stats.hits, cache.stats.misses) == (1, 2)
+    assert path.read_bytes() == b"not read"
+    assert torch.equal(cache.get(VAE.key(picture(1)))["latent"], encoded(picture(1))["latent"])
+
+
+def test_a_prefetched_entry_is_used_without_reading_it_again(tmp_path: Path):
+    cache = TensorCache(tmp_path)
+    cache.each([picture(0), picture(1)], VAE, encode)
+    cache.prefetch([picture(0), picture(2)], VAE)
+    for path in entries(tmp_path):
+        path.unlink()
+    assert torch.equal(cache.one(picture(0), VAE, encode)["latent"], encoded(picture(0))["latent"])
+    assert not entries(tmp_path), "it was neither read nor computed"
+    cache.one(picture(1), VAE, encode)
+    assert len(entries(tmp_path)) == 1
+    cache.prefetch([picture(1)], VAE)
+    for _ in range(64):
+        cache.prefetch([], VAE)
+    entries(tmp_path)[0].unlink()
+    assert cache.get(VAE.key(picture(1))) is None, "what is not used is forgotten"
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "no checksum"])
@@ -82,12 +152,12 @@ def test_a_damaged_entry_counts_as_missing(damage: str, tmp_path: Path):
     (path,) = entries(tmp_path)
     data = bytearray(path.read_bytes())
     if damage == "no checksum":
-        save_file(encode(picture(3)), path)
+        save_file(encoded(picture(3)), path)
     else:
         data[-1] ^= 1
         path.write_bytes({"cut": data[:-3], "empty": b"", "flipped": data}[damage])
     assert cache.get(VAE.key(picture(0))) is None
-    assert torch.equal(cache.one(picture(0), VAE, encode)["latent"], encode(picture(0))["latent"])
+    assert torch.equal(cache.one(picture(0), VAE, encode)["latent"], encoded(picture(0))["latent"])
     assert cache.get(VAE.key(picture(0))) is not None
 
 
@@ -125,7 +195,7 @@ cache = TensorCache({str(tmp_path)!r}, limit_bytes=20_000)
 made = CacheSpec("m", "r", "d", "t")
 for turn in range(3):
     for seed in range(60):
-        found = cache.one(np.full(64, seed), made, lambda x: {{"x": torch.from_numpy(x).float()}})
+        found = cache.one(np.full(64, seed), made, lambda x: {{"x": torch.from_numpy(np.stack(x)).float()}})
         assert found["x"].tolist() == [seed] * 64, seed
 """
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -136,7 +206,7 @@ for turn in range(3):
 
 def test_without_a_folder_nothing_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    assert torch.equal(TensorCache("").one(picture(0), VAE, encode)["latent"], encode(picture(0))["latent"])
+    assert torch.equal(TensorCache("").one(picture(0), VAE, encode)["latent"], encoded(picture(0))["latent"])
     assert not list(tmp_path.iterdir())
 
 

@@ -4,18 +4,20 @@ Invariant: a cache entry is the deterministic output of the model for one conten
 sampled latent).
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..caches import CacheSpec, ContentT, TensorCache, Tensors, module_revision
+from ..caches import CacheSpec, ContentT, Make, TensorCache, Tensors, module_revision, stacked
 from .backbones import Backbone
 from .maps import Floats
 from .models import Base, freeze
 from .options import IldmOptions
-from .texts import TextModel, device_of
+from .texts import TextModel
 
 if TYPE_CHECKING:
     import torch
@@ -25,23 +27,52 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cached:
-    """One model with its cache. With a cache, contents are encoded one by one; without, as one batch."""
+    """One model with its cache.
 
-    cache: TensorCache | None
+    Args:
+        device: of its work and its results. With `unload_encoders`, the model is on the CPU until it is used.
+    """
+
+    cache: TensorCache
     spec: CacheSpec
+    module: "nn.Module"
+    device: "torch.device"
 
-    def __call__(self, contents: Sequence[ContentT], make: Callable[[Sequence[ContentT]], Tensors]) -> Tensors:
-        """`make` returns tensors (n, ...) for n contents; so does this call."""
-        import torch
+    def __call__(self, contents: Sequence[ContentT], make: Make[ContentT]) -> Tensors:
+        """Tensors (n, ...) of n contents, on the device; `make` encodes `spec.rows` contents."""
+        return stacked(self.cache.each(contents, self.spec, self._on_device(make)), self.device)
 
-        if not self.cache:
+    def fill(self, contents: Sequence[ContentT], make: Make[ContentT]) -> None:
+        """Encode what is not in the cache."""
+        self.cache.fill(contents, self.spec, self._on_device(make))
+
+    def prefetch(self, contents: Sequence[ContentT]) -> None:
+        """Read entries now, in another thread than the one that will encode."""
+        self.cache.prefetch(contents, self.spec)
+
+    def _on_device(self, make: Make[ContentT]) -> Make[ContentT]:
+        def move_and_make(contents: Sequence[ContentT]) -> Mapping[str, "torch.Tensor"]:
+            if self._where.type != self.device.type:
+                name = type(self.module).__name__
+                logging.getLogger(__name__).warning("loading %s: not all that it encodes is in the cache", name)
+                self.module.to(self.device)
             return make(contents)
 
-        def make_one(content: ContentT) -> Tensors:
-            return {name: value[0] for name, value in make([content]).items()}
+        return move_and_make
 
-        found = self.cache.each(contents, self.spec, make_one)
-        return {name: torch.stack([each[name] for each in found]) for name in found[0]}
+    @contextmanager
+    def used(self) -> Generator[None]:
+        """Inside, the model is on the device; afterwards it is where it was."""
+        before = self._where
+        self.module.to(self.device)
+        try:
+            yield
+        finally:
+            self.module.to(before)
+
+    @property
+    def _where(self) -> "torch.device":
+        return next(self.module.parameters()).device
 
 
 @dataclass(frozen=True)
@@ -53,11 +84,12 @@ class VaeEncoder:
 
     def latents(self, pictures: Floats, noise: "torch.Tensor") -> "torch.Tensor":
         """float32 (n, channels, H, W) in [-1, 1] to scaled latents float32 (n, 4, h, w), sampled with `noise`."""
-        moments = self.cached(list(pictures), self._moments)
+        moments = self.cached(list(pictures), self.moments)
         mean, std = (moments[name].to(noise.device).float() for name in ("mean", "std"))
         return (mean + std * noise) * scaling(self.vae)
 
-    def _moments(self, pictures: Sequence[Floats]) -> Tensors:
+    def moments(self, pictures: Sequence[Floats]) -> Tensors:
+        """`mean` and `std` (n, 4, h, w) of n pictures, not scaled."""
         import torch
 
         with torch.no_grad():
@@ -76,26 +108,28 @@ class TextEncoder:
     def __call__(self, texts: Sequence[str]) -> Tensors:
         """The conditions of n texts by name, (n, ...) each, on the model's device."""
         distinct = list(dict.fromkeys(texts))
-        found = self.cached(distinct, self._embed)
-        rows, device = [distinct.index(text) for text in texts], device_of(self.model.module)
-        return {name: value[rows].to(device) for name, value in found.items()}
+        found = self.cached(distinct, self.embed)
+        rows = [distinct.index(text) for text in texts]
+        return {name: value[rows] for name, value in found.items()}
 
-    def _embed(self, texts: Sequence[str]) -> Tensors:
+    def embed(self, texts: Sequence[str]) -> Tensors:
+        """`context` (n, tokens, width) of n texts."""
         import torch
 
         with torch.no_grad():
             return self.model.embed(texts)
 
 
-def vae_encoder(vae: "AutoencoderKL", options: IldmOptions, model: str) -> VaeEncoder:
-    """A VAE with the cache of the options. `model` names the weights; the revision is their digest."""
-    return VaeEncoder(vae, _cached(vae, options, model, "[-1, 1] to mean and std"))
+def vae_encoder(vae: "AutoencoderKL", options: IldmOptions, model: str, device: "torch.device") -> VaeEncoder:
+    """A frozen VAE with the cache of the options. `model` names the weights; the revision is their digest."""
+    freeze(vae, resting_place(options, device))
+    return VaeEncoder(vae, _cached(vae, options, model, "[-1, 1] to mean and std", device))
 
 
 def text_encoder(base: Base, options: IldmOptions, device: "torch.device", dtype: "torch.dtype") -> TextEncoder:
     model = base.backbone.text(base, dtype)
-    freeze(model.module, device)
-    return TextEncoder(model, _cached(model.module, options, options.base, model.transform))
+    freeze(model.module, resting_place(options, device))
+    return TextEncoder(model, _cached(model.module, options, options.base, model.transform, device))
 
 
 def size_conditions(backbone: Backbone, count: int, height: int, width: int, device: "torch.device") -> Tensors:
@@ -105,6 +139,13 @@ def size_conditions(backbone: Backbone, count: int, height: int, width: int, dev
     if "size" not in backbone.conditions:
         return {}
     return {"size": torch.tensor([backbone.size(height, width)] * count, device=device, dtype=torch.float32)}
+
+
+def resting_place(options: IldmOptions, device: "torch.device") -> "torch.device":
+    """Where a frozen model is while it is not used."""
+    import torch
+
+    return torch.device("cpu") if options.unload_encoders else device
 
 
 def scaling(vae: "AutoencoderKL") -> float:
@@ -139,10 +180,8 @@ def latent_factor(vae: "AutoencoderKL") -> int:
     return 2 ** (len(vae.config.block_out_channels) - 1)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _cached(module: "nn.Module", options: IldmOptions, model: str, transform: str) -> Cached:
+def _cached(module: "nn.Module", options: IldmOptions, model: str, transform: str, device: "torch.device") -> Cached:
     dtype = str(next(module.parameters()).dtype)
-    if not options.cache:
-        return Cached(None, CacheSpec(model, "", dtype, transform))
     # The digest of the weights identifies the model, since a branch or a folder may change: half a second per GB.
-    spec = CacheSpec(model, module_revision(module), dtype, transform)
-    return Cached(TensorCache(options.cache, options.cache_bytes), spec)
+    spec = CacheSpec(model, module_revision(module) if options.cache else "", dtype, transform)
+    return Cached(TensorCache(options.cache, options.cache_bytes), spec, module, device)

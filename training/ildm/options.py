@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ...shards.options import Options
 from .maps import MAPS, MapLayout, MapName, ViewName
@@ -44,6 +44,8 @@ class IldmOptions(Options):
     cache: str = ""
     """Folder of the cache for latents and text embeddings; empty: no cache."""
     cache_bytes: int = Field(default=100 << 30, ge=1)
+    unload_encoders: bool = False
+    """Keep VAEs and text encoder on the CPU, except for what is not in the cache, and for validation images."""
 
     zero_mask: float = Field(default=0.1, ge=0, lt=1)
     """Phase vae: probability that a map of an image is set to 0."""
@@ -75,6 +77,12 @@ class IldmOptions(Options):
         if not names or len(set(names)) < len(names):
             raise ValueError(f"give at least one name, without duplicates (got [{', '.join(names)}])")
         return names
+
+    @model_validator(mode="after")
+    def _check_cache(self) -> "IldmOptions":
+        if self.unload_encoders and not self.cache:
+            raise ValueError("unload_encoders needs a cache: set cache to a folder")
+        return self
 
     @property
     def layout(self) -> MapLayout:

@@ -83,7 +83,7 @@ class IldmPipeline:
         if options.phase != "unet":
             raise BadInput(f"{folder} holds an intrinsic VAE: give a folder saved by phase unet")
         moved = {name: given for name, given in (("base", base), ("intrinsic_vae", intrinsic_vae)) if given}
-        options = options.model_copy(update=moved)
+        options = options.model_copy(update={**moved, "unload_encoders": False})
         device, dtype = torch.device(device), dtype or torch.float32
         module = make_module(options, device, dtype)
         load_denoiser(module, Path(folder), options.train_base)

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from ...shards.errors import SpatialdataError
+from ...shards.errors import BadInput, SpatialdataError
 from ...shards.options import Options
+from ..caches import CacheStats
 from ..recipe import Batch, Inputs, StepRng
 from .checkpoint import check_fits, write_options
 from .options import PRESETS, IldmOptions
-from .unet_phase import UnetPhase
+from .unet_phase import Encoders, UnetPhase
 from .vae_phase import VaePhase
 
 if TYPE_CHECKING:
@@ -38,16 +39,12 @@ class Ildm:
         self.options = options
         self._built: VaePhase | UnetPhase | None = None
         self._probe: Batch | None = None
+        self._encoders: Encoders | None = None
 
     @classmethod
     def models(cls, options: IldmOptions) -> Sequence[str]:
         trained = (options.intrinsic_vae,) if options.phase == "unet" and options.intrinsic_vae else ()
         return (options.base, *trained)
-
-    @property
-    def timed(self) -> bool:
-        """Phase vae has no time steps."""
-        return self.options.phase == "unet"
 
     @property
     def stream_options(self) -> Mapping[str, Any]:
@@ -67,7 +64,25 @@ class Ildm:
             self._built = VaePhase.build(self.options, device, dtype, self._probe)
         else:
             self._built = UnetPhase.build(self.options, device, dtype)
+            self._encoders = self._built.encoders
         return self._built.module
+
+    def build_encoders(self, device: "torch.device", dtype: "torch.dtype") -> None:
+        """In place of `build`: only what `encode` needs. Raises BadInput in phase vae, which encodes nothing."""
+        if self.options.phase == "vae":
+            raise BadInput("phase vae encodes nothing in advance: use --encode-only with phase unet")
+        self._encoders = Encoders.load(self.options, device, dtype)
+
+    def prefetch(self, batch: Batch) -> None:
+        """Read the cache entries of a batch now. Whether a text is dropped is not known yet; the empty text is read
+        when it is needed."""
+        if self._encoders:
+            self._encoders.prefetch(batch)
+
+    def encode(self, batch: Batch) -> CacheStats:
+        """Fill the cache for the valid samples of a batch."""
+        assert self._encoders, "call build_encoders first"
+        return self._encoders.encode(batch)
 
     def begin(self, module: "nn.Module", source: Path | None) -> Sequence[str]:
         """Load the weights of a run of the same phase, with any options that keep their shapes, or a LoRA file.

@@ -4,16 +4,21 @@ Invariant: an image and its intrinsics are noised to the same time step with ind
 same caption. The training target is the prediction type of the base's scheduler configuration.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from ...shards.errors import BadInput
+from ..caches import CacheStats
+from ..data import take
 from ..recipe import Batch, Inputs, StepRng
 from .checkpoint import load_denoiser, load_lora, save_denoiser
 from .encoders import TextEncoder, VaeEncoder, latent_factor, size_conditions, text_encoder, vae_encoder
-from .models import base_of, freeze, make_module
+from .models import base_of, make_module
 from .options import IldmOptions
 from .pipeline import IldmPipeline, intrinsic_vae_of
 from .views import Views
@@ -26,15 +31,60 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Encoders:
+    """The frozen models of phase `unet`."""
+
+    options: IldmOptions
+    image_vae: VaeEncoder
+    map_vae: VaeEncoder
+    text: TextEncoder
+
+    @classmethod
+    def load(cls, options: IldmOptions, device: "torch.device", dtype: "torch.dtype") -> "Encoders":
+        base = base_of(options)
+        maps = intrinsic_vae_of(options, base, dtype)
+        return cls(
+            options=options,
+            image_vae=vae_encoder(base.vae(dtype), options, options.base, device),
+            map_vae=vae_encoder(maps, options, options.intrinsic_vae or options.base, device),
+            text=text_encoder(base, options, device, dtype),
+        )
+
+    def prefetch(self, batch: Batch) -> None:
+        """Read the cache entries of a batch now, in another thread than the one that will encode."""
+        views = Views(batch, self.options)
+        self.image_vae.cached.prefetch(list(views.pictures()))
+        self.map_vae.cached.prefetch(list(views.maps()))
+        self.text.cached.prefetch(views.captions())
+
+    def encode(self, batch: Batch) -> CacheStats:
+        """Fill the cache for the valid samples of a batch, with every text that a step may use."""
+        rows = np.flatnonzero(batch["valid"]).tolist()
+        if rows:
+            views = Views(take(batch, rows), self.options)
+            views.check_size(latent_factor(self.image_vae.vae))
+            self.image_vae.cached.fill(list(views.pictures()), self.image_vae.moments)
+            self.map_vae.cached.fill(list(views.maps()), self.map_vae.moments)
+            empty = [""] if self.options.text_drop else []
+            self.text.cached.fill([*views.captions(), *empty], self.text.embed)
+        counts = [astuple(each.cached.cache.stats) for each in (self.image_vae, self.map_vae, self.text)]
+        return CacheStats(*map(sum, zip(*counts, strict=True)))
+
+    @contextmanager
+    def used(self) -> Generator[None]:
+        """Inside, all models are on the device."""
+        with self.image_vae.cached.used(), self.map_vae.cached.used(), self.text.cached.used():
+            yield
+
+
+@dataclass(frozen=True)
 class UnetPhase:
     """See `training.recipe.TrainingRecipe` for the contracts of the methods."""
 
     options: IldmOptions
     module: "TwoDomains"
     device: "torch.device"
-    image_vae: VaeEncoder
-    map_vae: VaeEncoder
-    text: TextEncoder
+    encoders: Encoders
     scheduler: Any
     """DDPM with the base's noise schedule."""
     sampler: Any
@@ -46,15 +96,11 @@ class UnetPhase:
         from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
         base = base_of(options)
-        maps = freeze(intrinsic_vae_of(options, base, dtype), device)
-        image = freeze(base.vae(dtype), device)
         return cls(
             options=options,
             module=make_module(options, device, dtype),
             device=device,
-            image_vae=vae_encoder(image, options, options.base),
-            map_vae=vae_encoder(maps, options, options.intrinsic_vae or options.base),
-            text=text_encoder(base, options, device, dtype),
+            encoders=Encoders.load(options, device, dtype),
             scheduler=base.scheduler(DDPMScheduler),
             sampler=base.scheduler(DDIMScheduler),
         )
@@ -63,15 +109,15 @@ class UnetPhase:
         import torch
 
         views = Views(batch, self.options)
-        factor = latent_factor(self.image_vae.vae)
+        factor = latent_factor(self.encoders.image_vae.vae)
         height, width = views.check_size(factor * self.module.backbone.multiple(self.module.network))
         shape = (self._channels, height // factor, width // factor)
 
         def normal(purpose: str) -> "torch.Tensor":
             return views.normal(rng, shape, purpose).to(self.device)
 
-        image = self.image_vae.latents(views.pictures(), normal("image posterior"))
-        intrinsic = self.map_vae.latents(views.maps(), normal("intrinsic posterior"))
+        image = self.encoders.image_vae.latents(views.pictures(), normal("image posterior"))
+        intrinsic = self.encoders.map_vae.latents(views.maps(), normal("intrinsic posterior"))
         steps = int(self.scheduler.config.num_train_timesteps)
         times = (views.draw(rng.uniform, "time") if rng.time is None else torch.full((len(image),), rng.time)) * steps
         times = times.long().clamp(max=steps - 1).to(self.device)
@@ -83,7 +129,7 @@ class UnetPhase:
             "intrinsic_target": target(self.scheduler, intrinsic, noises[1], times),
             "timesteps": times,
             "snr_weight": loss_weights(self.scheduler, times, self.options.min_snr),
-            **self.text(self._texts(views, rng)),
+            **self.encoders.text(self._texts(views, rng)),
             **size_conditions(self.module.backbone, len(image), height, width, self.device),
         }
 
@@ -108,23 +154,24 @@ class UnetPhase:
             Views(batch, self.options), options=self.options.model_copy(update={"views": self.options.views[-1:]})
         )
         height, width = last.check_size(1)
-        factor = latent_factor(self.image_vae.vae)
+        factor = latent_factor(self.encoders.image_vae.vae)
         noise = StepRng(seed, 0, tuple(batch["key"])).normal((self._channels, height // factor, width // factor))
         pipeline = IldmPipeline(
             module=cast("TwoDomains", module),
-            vae=self.image_vae.vae,
-            intrinsic_vae=self.map_vae.vae,
-            text=self.text,
+            vae=self.encoders.image_vae.vae,
+            intrinsic_vae=self.encoders.map_vae.vae,
+            text=self.encoders.text,
             scheduler=self.sampler,
             layout=self.options.layout,
             sampling=self.options.sampling,
             side=height,
         )
-        return pipeline(last.captions(), noise=noise).pictures()
+        with self.encoders.used():
+            return pipeline(last.captions(), noise=noise).pictures()
 
     @property
     def _channels(self) -> int:
-        return int(self.image_vae.vae.config.latent_channels)  # pyright: ignore[reportAttributeAccessIssue]
+        return int(self.encoders.image_vae.vae.config.latent_channels)  # pyright: ignore[reportAttributeAccessIssue]
 
     def _texts(self, views: Views, rng: StepRng) -> list[str]:
         dropped = [drop for view in self.options.views for drop in rng.dropped(self.options.text_drop, f"text {view}")]

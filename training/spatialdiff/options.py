@@ -84,6 +84,8 @@ class SpatialDiffOptions(Options):
     cache: str = ""
     """Folder of the cache for latents and text embeddings; empty: no cache."""
     cache_bytes: int = Field(default=100 << 30, ge=1)
+    unload_encoders: bool = False
+    """Load VAE and text encoders only when something is not in the cache, and for validation images."""
     sample_steps: int = Field(default=28, ge=1)
     sample_guidance: float = Field(default=2.5, ge=0)
 
@@ -91,6 +93,8 @@ class SpatialDiffOptions(Options):
     def _check_combination(self) -> Self:
         if self.stage == 1 and self.ablation == "lora_only":
             raise ValueError("stage 1 trains the connector, but ablation lora_only has none: set stage to 2")
+        if self.unload_encoders and not self.cache:
+            raise ValueError("unload_encoders needs a cache: set cache to a folder")
         return self
 
     @property

@@ -63,7 +63,7 @@ class SpatialDiffPipeline:
         """
         import torch
 
-        saved = read_options(Path(folder)).model_dump() | {"cache": ""}
+        saved = read_options(Path(folder)).model_dump() | {"cache": "", "unload_encoders": False}
         options = SpatialDiffOptions.model_validate(saved | changes)
         where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         net, frozen = build_net(options, where, dtype or (torch.float32 if where.type == "cpu" else torch.bfloat16))

@@ -9,13 +9,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+import numpy as np
+
 from ...shards.errors import BadInput
+from ..caches import CacheStats
 from ..data import sized
 from ..flow import changed_shares, draw_times, interpolate, resolution_shift, velocity
 from ..recipe import Batch, Inputs, StepRng
 from .build import build_net
 from .files import load_folder, load_parts, save_folder
-from .frozen import PATCH, Frozen
+from .frozen import PATCH, Frozen, Kind, load_encoders
 from .options import TINY, TINY_RECIPE, SpatialDiffOptions
 from .pipeline import SpatialDiffPipeline
 
@@ -79,6 +82,10 @@ class SpatialDiff:
         net, self._frozen = build_net(self.options, device, dtype)
         return net
 
+    def build_encoders(self, device: "torch.device", dtype: "torch.dtype") -> None:
+        """In place of `build`: only what `encode` needs, each model when it is first used."""
+        self._frozen = load_encoders(self.options, device, dtype)
+
     def begin(self, module: Any, source: Path | None) -> Sequence[str]:
         """Load the parts of a result folder of any stage that this run has too, or a LoRA file of FLUX.
 
@@ -102,8 +109,8 @@ class SpatialDiff:
             )
         frozen, options = self.frozen, self.options
         texts = ["" if drop else text for drop, text in zip(rng.dropped(options.text_drop), texts, strict=True)]
-        inputs = frozen.condition(batch["source"], texts, options.guidance)
-        x = frozen.latents(batch["target"])
+        source, x, *depth = frozen.encode(*self._pictures(batch))
+        inputs = frozen.condition(batch["source"], texts, options.guidance, source)
         noise = rng.normal(x.shape[1:]).to(x.device)
         shift = resolution_shift(x.shape[1]) if options.time_shift == "resolution" else options.time_shift
         sigma = draw_times(rng, options.times, shift=shift).to(x.device)
@@ -111,9 +118,30 @@ class SpatialDiff:
         if "changed" in batch:
             inputs["changed"] = changed_shares(batch["changed"], PATCH).flatten(1)[..., None].to(x.device)
         if options.depth_loss:
-            encode = frozen.depth_latents if options.depth_loss == "latent" else frozen.depth_patches
-            inputs["depth"] = encode(batch["depth"])
+            inputs["depth"] = depth[0] if depth else frozen.depth_patches(batch["depth"])
         return inputs
+
+    def prefetch(self, batch: Batch) -> None:
+        """Read the cache entries of a batch now, in another thread. Whether a text is dropped is not known yet; the
+        empty text is read when it is needed."""
+        frozen = self.frozen
+        frozen.prefetch(frozen.pictures(*self._pictures(batch)), batch["instruction"])
+
+    def encode(self, batch: Batch) -> CacheStats:
+        """Fill the cache for the valid samples of a batch with records: with every text that a step may use."""
+        rows = np.flatnonzero(batch["valid"])
+        pictures: list[tuple[Kind, Any]] = [(kind, np.asarray(arrays)[rows]) for kind, arrays in self._pictures(batch)]
+        texts = ["" for _ in rows[:1] if self.options.text_drop]
+        for row in rows:
+            instruction = batch["record"][row]["instruction"]
+            texts += [instruction["text"], *(instruction["variants"] if self.options.instruction == "any" else [])]
+        self.frozen.fill(self.frozen.pictures(*pictures), texts)
+        return self.frozen.cache.stats
+
+    def _pictures(self, batch: Batch) -> list[tuple[Kind, Any]]:
+        """What the VAE encodes: source, target and, for the loss on latents, depth."""
+        depth: list[tuple[Kind, Any]] = [("depth", batch["depth"])] if self.options.depth_loss == "latent" else []
+        return [("rgb", batch["source"]), ("rgb", batch["target"]), *depth]
 
     def save(self, module: "nn.Module", folder: Path) -> None:
         save_folder(module, self.options, folder)
@@ -123,7 +151,8 @@ class SpatialDiff:
 
     def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
         """`prediction` and, with a head, `depth`, uint8 (B, H, W, 3)."""
-        edited = SpatialDiffPipeline(module, self.frozen).edit(
-            batch["source"], batch["instruction"], seed=seed, keys=batch["key"]
-        )
+        with self.frozen.parts.restored():
+            edited = SpatialDiffPipeline(module, self.frozen).edit(
+                batch["source"], batch["instruction"], seed=seed, keys=batch["key"]
+            )
         return {"prediction": edited.images} | ({} if edited.depth is None else {"depth": edited.depth})

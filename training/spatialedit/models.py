@@ -4,6 +4,7 @@ Invariant: model parameters come from the configuration of the checkpoint (RoPE 
 never from class defaults.
 """
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,9 +13,12 @@ from ..weights import find_folder, first_line
 
 if TYPE_CHECKING:
     import torch
-    from diffusers.pipelines.joyimage.pipeline_joyimage_edit import JoyImageEditPipeline
     from peft import LoraConfig, PeftModel
 
+    from .nets import EditPipeline
+
+ENCODERS: Final = ("vae", "text_encoder")
+"""The models that are used only to encode and decode."""
 PARTS: Final = ("processor", "scheduler", "text_encoder", "tokenizer", "transformer", "vae")
 TARGETS: Final = ("img_attn_proj", "img_attn_qkv", "txt_attn_proj", "txt_attn_qkv")
 
@@ -35,15 +39,37 @@ def folder_of(model: str, revision: str) -> Path:
 
 
 def load_models(
-    folder: Path, device: "torch.device", dtype: "torch.dtype", weights: str = "", theta: int = 0
-) -> "JoyImageEditPipeline":
-    """All models of a pipeline, frozen, on a device.
+    folder: Path,
+    device: "torch.device",
+    dtype: "torch.dtype",
+    weights: str = "",
+    theta: int = 0,
+    *,
+    without: Collection[str] = (),
+) -> "EditPipeline":
+    """The models of a pipeline, frozen, on a device.
 
     Args:
         weights, theta: of the transformer, see `weights.load_transformer`; default: the folder's own.
+        without: models that are not loaded; they are None in the pipeline.
 
     Raises BadInput if a part cannot be loaded.
     """
+    from .weights import load_transformer
+
+    found = {part: load_part(folder, part, dtype) for part in PARTS if part not in (*without, "transformer")}
+    transformer: Any = None
+    if "transformer" not in without:
+        transformer = (
+            load_transformer(folder / "transformer", Path(weights).expanduser(), theta, dtype)
+            if weights
+            else load_part(folder, "transformer", dtype)
+        )
+    return assemble({**dict.fromkeys(PARTS), **found, "transformer": transformer}, device)
+
+
+def load_part(folder: Path, part: str, dtype: "torch.dtype") -> Any:
+    """One of `PARTS`, on the CPU. Raises BadInput if it cannot be loaded."""
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
     from diffusers.models.transformers.transformer_joyimage import JoyImageEditTransformer3DModel
     from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
@@ -51,55 +77,44 @@ def load_models(
     from transformers.models.auto.tokenization_auto import AutoTokenizer
     from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLForConditionalGeneration
 
-    from .weights import load_transformer
-
-    part = ""
+    kinds: dict[str, tuple[Any, dict[str, Any]]] = {
+        "vae": (AutoencoderKLWan, {"torch_dtype": dtype}),
+        "text_encoder": (Qwen3VLForConditionalGeneration, {"dtype": dtype}),
+        "tokenizer": (AutoTokenizer, {}),
+        "processor": (AutoImageProcessor, {"backend": "pil"}),
+        "transformer": (JoyImageEditTransformer3DModel, {"torch_dtype": dtype}),
+        "scheduler": (FlowMatchEulerDiscreteScheduler, {}),
+    }
+    kind, options = kinds[part]
     try:
-        part = "vae"
-        vae = AutoencoderKLWan.from_pretrained(folder / part, torch_dtype=dtype)
-        part = "text_encoder"
-        text_encoder = Qwen3VLForConditionalGeneration.from_pretrained(folder / part, dtype=dtype)
-        part = "tokenizer"
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder / part)
-        part = "processor"
-        images = AutoImageProcessor.from_pretrained(folder / part, backend="pil")
-        part = "transformer"
-        if weights:
-            transformer = load_transformer(folder / part, Path(weights).expanduser(), theta, dtype)
-        else:
-            transformer: Any = JoyImageEditTransformer3DModel.from_pretrained(folder / part, torch_dtype=dtype)
-        part = "scheduler"
-        scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / part)
+        return kind.from_pretrained(folder / part, **options)
     except (OSError, ValueError, KeyError) as error:
         raise BadInput(f"{folder / part} cannot be loaded: {first_line(error)}") from error
-    return assemble(scheduler, vae, text_encoder, tokenizer, transformer, images, device)
 
 
-def assemble(
-    scheduler: Any,
-    vae: Any,
-    text_encoder: Any,
-    tokenizer: Any,
-    transformer: Any,
-    images: Any,
-    device: "torch.device",
-) -> "JoyImageEditPipeline":
+def assemble(parts: Mapping[str, Any], device: "torch.device") -> "EditPipeline":
     """A pipeline that edits at the size of the input image. Its models are on a device, frozen and in eval mode.
 
     Args:
-        images: Qwen3-VL's image processor.
+        parts: `PARTS` by name; `processor` is Qwen3-VL's image processor. Models may be None.
     """
-    from diffusers.pipelines.joyimage.pipeline_joyimage_edit import JoyImageEditPipeline
+    from .nets import EditPipeline, ImageTextProcessor, NativeSize
 
-    from .nets import ImageTextProcessor, NativeSize
-
-    processor = ImageTextProcessor(image_processor=images, tokenizer=tokenizer, video_processor=None)
-    pipeline = JoyImageEditPipeline(scheduler, vae, text_encoder, tokenizer, transformer, processor)
+    processor: Any = ImageTextProcessor(
+        image_processor=parts["processor"], tokenizer=parts["tokenizer"], video_processor=None
+    )
+    pipeline = EditPipeline(**{**parts, "processor": processor})
     pipeline.vae_image_processor = NativeSize(vae_scale_factor=pipeline.vae_scale_factor_spatial)
     pipeline.set_progress_bar_config(disable=True)
-    for model in (vae, text_encoder, transformer):
-        model.requires_grad_(False).eval().to(device)
+    for name in (*ENCODERS, "transformer"):
+        if parts[name] is not None:
+            freeze(parts[name], device)
     return pipeline
+
+
+def freeze(model: Any, device: "torch.device") -> Any:
+    """Move a model to a device and freeze it (no gradients, eval mode); returns it."""
+    return model.requires_grad_(False).eval().to(device)
 
 
 def lora_config(layers: int, rank: int, alpha: int) -> "LoraConfig":

@@ -1,18 +1,24 @@
-"""The trained module, and two library classes adapted to this recipe.
+"""The trained module, and the library classes adapted to this recipe.
 
 Invariant: the network never sees padded text, since its forward takes no text mask. Only samples whose texts have equal
 length share a forward pass.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers.pipelines.joyimage.image_processor import JoyImageEditImageProcessor
+from diffusers.pipelines.joyimage.pipeline_joyimage_edit import JoyImageEditPipeline
+from numpy.typing import NDArray
 from peft import PeftModel
+from PIL import Image
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 
+from ..caches import ROWS, in_rows, stacked
 from ..flow import flow_loss, interpolate, velocity
 
 TRAIN_STEPS = 1000
@@ -33,7 +39,8 @@ class EditNet(nn.Module):
 
         Args:
             inputs: source, target, noise: (B, C, 1, h, w) float32, normalized latents. t: (B,) in [0, 1]. text:
-                (B, L, D), of which the first length (B,) tokens are used.
+                (B, L, D), of which the first length (B,) tokens are used. weight (optional): of the latents' elements,
+                (B, 1, 1, h, w).
 
         Returns:
             loss: (B,) |v - v_theta|^2, v = noise - target, for the target item only.
@@ -41,7 +48,7 @@ class EditNet(nn.Module):
         noisy = interpolate(inputs["target"], inputs["noise"], inputs["t"])
         items = torch.stack([inputs["source"], noisy], dim=1)
         predicted = self.velocity(items, inputs["t"], inputs["text"], inputs["length"])
-        return {"loss": flow_loss(predicted, velocity(inputs["target"], inputs["noise"]))}
+        return {"loss": flow_loss(predicted, velocity(inputs["target"], inputs["noise"]), inputs.get("weight"))}
 
     def velocity(self, items: Tensor, t: Tensor, text: Tensor, length: Tensor) -> Tensor:
         """v_theta of the last item, (B, C, 1, h, w), from items (B, 2, C, 1, h, w)."""
@@ -81,6 +88,39 @@ class ImageTextProcessor(Qwen3VLProcessor):
         if argument_name == "video_processor":
             return None
         return super().check_argument_for_proper_class(argument_name, argument)
+
+
+class EditPipeline(JoyImageEditPipeline):
+    """The library's pipeline with the source latents of training: the mode of the VAE's posterior, where the library
+    draws a sample."""
+
+    @torch.no_grad()
+    def source_latents(self, pictures: Sequence[NDArray[np.uint8]]) -> dict[str, Tensor]:
+        """`latent` float32 (n, C, 1, H / 8, W / 8) of n images (H, W, 3): the posterior's mode, (z - mean) / std per
+        channel."""
+        vae: Any = self.vae
+        signed = torch.from_numpy(np.stack(pictures)).to(vae.device, vae.dtype) / 127.5 - 1
+        z = vae.encode(signed.movedim(-1, 1)[:, :, None]).latent_dist.mode()
+        return {"latent": self.normalize_latents(z.float())}
+
+    @torch.no_grad()
+    def prompt_embedding(self, picture: NDArray[np.uint8], words: str) -> Tensor:
+        """(L, D): Qwen3-VL's embedding of a source (H, W, 3) and its instruction, without the first 34 tokens of the
+        prompt template."""
+        images: Any = Image.fromarray(picture)
+        device: Any = self.text_encoder.device
+        embeds, _ = self.encode_prompt_multiple_images(words, images=images, device=device)
+        return embeds[0]
+
+    def prepare_latents(
+        self, batch_size: int, *args: Any, image: Sequence[Image.Image] | None = None, **options: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        noise, _ = super().prepare_latents(batch_size, *args, image=None, **options)
+        if image is None:
+            return noise, None
+        pictures = [np.asarray(each.convert("RGB")) for each in image]
+        sources = stacked(in_rows(pictures, ROWS, self.source_latents), noise.device)["latent"]
+        return noise, sources.repeat(batch_size // len(image), 1, 1, 1, 1)[:, None].to(noise)
 
 
 class NativeSize(JoyImageEditImageProcessor):

@@ -66,6 +66,10 @@ class SpatialEditOptions(Options):
     times_std: float = Field(default=1.0, gt=0)
     cache: str = Field(default="", description="cache folder for latents and text embeddings; empty: no cache")
     cache_bytes: int = Field(default=100 << 30, ge=1)
+    unload_encoders: bool = Field(
+        default=False,
+        description="load VAE and text encoder only when something is not in the cache, and for validation images",
+    )
     sample_steps: int = Field(default=40, ge=1)
     guidance: float = Field(default=4.0, ge=1)
 
@@ -75,6 +79,12 @@ class SpatialEditOptions(Options):
             raise ValueError(
                 "weights and theta must be set together: theta is 256 for SpatialEdit's file, 10000 for JoyAI's"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_cache(self) -> "SpatialEditOptions":
+        if self.unload_encoders and not self.cache:
+            raise ValueError("unload_encoders needs a cache: set cache to a folder")
         return self
 
 

@@ -1,5 +1,6 @@
 """Image editing with a trained adapter: call `load_pipeline` once, then `edit` for each image."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...shards.interop.spatialedit import draw_box
-from .models import folder_of, load_models
+from .models import folder_of, freeze, load_models, load_part
 from .options import TINY
 from .weights import merge_adapter
 
 if TYPE_CHECKING:
     import torch
-    from diffusers.pipelines.joyimage.pipeline_joyimage_edit import JoyImageEditPipeline
+
+    from .nets import EditPipeline
 
 U8 = NDArray[np.uint8]
 
@@ -26,7 +28,8 @@ def load_pipeline(
     theta: int = 0,
     device: "str | torch.device" = "cpu",
     dtype: "torch.dtype | None" = None,
-) -> "JoyImageEditPipeline":
+    without: Collection[str] = (),
+) -> "EditPipeline":
     """A diffusers pipeline of the base model with adapters merged into it.
 
     Args:
@@ -34,6 +37,7 @@ def load_pipeline(
         adapters: folders written by training, or SpatialEdit's own LoRA; merged in this order.
         weights, theta: transformer weights to use instead of the model's; see `SpatialEditOptions`.
         dtype: default: bfloat16 on GPUs, float32 on CPUs.
+        without: models that are not loaded: `vae`, `text_encoder`, or `transformer` if there are no adapters.
 
     Raises:
         BadInput: the weights are missing, or of another network.
@@ -46,15 +50,26 @@ def load_pipeline(
         from .tiny import tiny_models
 
         pipeline = tiny_models(device, dtype)
+        for name in without:
+            setattr(pipeline, name, None)
     else:
-        pipeline = load_models(folder_of(model, revision), device, dtype, weights, theta)
+        pipeline = load_models(folder_of(model, revision), device, dtype, weights, theta, without=without)
     for adapter in adapters:
         pipeline.transformer = merge_adapter(pipeline.transformer, Path(adapter))
     return pipeline
 
 
+def load_encoder(model: str, revision: str, part: str, device: "torch.device", dtype: "torch.dtype") -> Any:
+    """The `vae` or the `text_encoder` of a model, frozen, on a device; see `load_pipeline`."""
+    if model == TINY:
+        from .tiny import tiny_models
+
+        return getattr(tiny_models(device, dtype), part)
+    return freeze(load_part(folder_of(model, revision), part, dtype), device)
+
+
 def edit(
-    pipeline: "JoyImageEditPipeline",
+    pipeline: "EditPipeline",
     image: U8,
     instruction: str,
     *,
@@ -76,17 +91,12 @@ def edit(
 
     source = draw_box(image, box) if box else image
     noise = torch.Generator().manual_seed(generator) if isinstance(generator, int) else generator
-    device = pipeline.vae.device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(
-            noise.initial_seed()
-        )  # the pipeline samples the source's latent with torch's global generator
-        output: Any = pipeline(
-            image=Image.fromarray(source),
-            prompt=instruction,
-            num_inference_steps=steps,
-            guidance_scale=guidance,
-            generator=noise,
-            output_type="np",
-        )
+    output: Any = pipeline(
+        image=Image.fromarray(source),
+        prompt=instruction,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        generator=noise,
+        output_type="np",
+    )
     return (np.clip(output.images[0], 0, 1) * 255).round().astype(np.uint8)

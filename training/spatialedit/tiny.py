@@ -10,7 +10,8 @@ from .models import assemble
 
 if TYPE_CHECKING:
     import torch
-    from diffusers.pipelines.joyimage.pipeline_joyimage_edit import JoyImageEditPipeline
+
+    from .nets import EditPipeline
 
 _TEXT_WIDTH: Final = 32
 _SPECIAL: Final = (
@@ -24,7 +25,7 @@ _SPECIAL: Final = (
 )
 
 
-def tiny_models(device: "torch.device", dtype: "torch.dtype", layers: int = 2) -> "JoyImageEditPipeline":
+def tiny_models(device: "torch.device", dtype: "torch.dtype", layers: int = 2) -> "EditPipeline":
     """A pipeline of about 1 M parameters, for images of at least 32 x 32 pixels."""
     import torch
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
@@ -56,7 +57,15 @@ def tiny_models(device: "torch.device", dtype: "torch.dtype", layers: int = 2) -
     models: list[torch.nn.Module] = [vae, text_encoder, transformer] if dtype != torch.float32 else []
     for model in models:
         model.to(dtype)
-    return assemble(scheduler, vae, text_encoder, tokenizer, transformer, images, device)
+    parts = {
+        "scheduler": scheduler,
+        "vae": vae,
+        "text_encoder": text_encoder,
+        "tokenizer": tokenizer,
+        "transformer": transformer,
+        "processor": images,
+    }
+    return assemble(parts, device)
 
 
 def _open_gates(transformer: Any) -> None:

@@ -107,14 +107,14 @@ def test_cached_values_equal_computed_ones(tmp_path: Path):
         cached = load_base(tiny(cache=str(tmp_path / "cache")), CPU, torch.float32)[1]
         found = [cached.latents(images), cached.depth_latents(depth), *cached.texts(texts)]
         assert all(torch.equal(mine, theirs) for mine, theirs in zip(found, expected, strict=True))
-        assert cached.cache.hits == hits
+        assert cached.cache.stats.hits == hits
 
 
 def test_a_map_and_an_image_of_equal_bytes_are_two_entries(tmp_path: Path):
     frozen = load_base(tiny(cache=str(tmp_path / "cache")), CPU, torch.float32)[1]
     frozen.depth_latents(np.zeros((1, SIDE, SIDE), np.float32))
     frozen.latents(np.zeros((1, SIDE, SIDE, 3), np.uint8))
-    assert (frozen.cache.hits, frozen.cache.misses) == (0, 2)
+    assert (frozen.cache.stats.hits, frozen.cache.stats.misses) == (0, 2)
 
 
 def test_a_base_is_loaded_from_its_folder(tmp_path: Path):

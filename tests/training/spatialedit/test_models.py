@@ -162,8 +162,9 @@ def test_a_folder_in_diffusers_layout_is_read_with_its_own_theta(checkpoint, cas
     recipe.options = recipe.options.model_copy(update={"model": str(checkpoint)})
     recipe.build(CPU, torch.float32)
     # Memory layout can change the order of summation.
-    torch.testing.assert_close(recipe.text(source, words), case.recipe.text(source, words), atol=1e-6, rtol=0)
-    torch.testing.assert_close(recipe.latent(source), case.recipe.latent(source), atol=1e-5, rtol=0)
+    texts = [each.texts([source], [words])[0] for each in (recipe, case.recipe)]
+    torch.testing.assert_close(*texts, atol=1e-6, rtol=0)
+    torch.testing.assert_close(recipe.latents([source]), case.recipe.latents([source]), atol=1e-5, rtol=0)
 
 
 def test_missing_weights_are_named(tmp_path, checkpoint, monkeypatch):
@@ -196,6 +197,15 @@ def test_the_recipe_and_the_pipeline_with_the_saved_adapter_agree(case, saved):
     assert base.shape == (32, 32, 3)
     with pytest.raises(BadInput, match=r"holds no adapter for this model"):
         load_pipeline("tiny", saved.parent)
+
+
+def test_the_user_s_own_images_are_edited(case):
+    """They have neither record nor target."""
+    case.recipe.options = case.recipe.options.model_copy(update={"sample_steps": 1})
+    batch = {name: case.batch[name][:1] for name in ("source", "instruction", "key", "valid")}
+    images = case.recipe.sample(case.module, batch, seed=3)
+    np.testing.assert_array_equal(images["source"], batch["source"])
+    assert images["prediction"].shape == (1, 32, 32, 3)
 
 
 def test_images_are_edited_at_their_own_size(case):

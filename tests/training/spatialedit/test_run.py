@@ -58,8 +58,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(layout, tmp_path):
 SMALL = ("recipe.side=32", "recipe.text_drop=0.3")
 
 
-def test_a_killed_run_resumes_exactly(moves, tmp_path):
-    settings = (*SMALL, "batch_size=2")
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_killed_run_resumes_exactly(cached, moves, tmp_path):
+    settings = [*SMALL, "batch_size=1", "accumulate=2"]
+    settings += [f"recipe.cache={tmp_path / 'cache'}", "recipe.unload_encoders=true"] if cached else []
     assert_same_after_a_kill("spatialedit", moves, tmp_path, settings, "adapter_model.safetensors")
 
 
@@ -71,7 +73,6 @@ def test_two_processes_match_one_with_twice_the_batch(moves, tmp_path):
 
 def test_validation_shows_source_target_and_prediction(tmp_path):
     pack(tmp_path / "out", {f"s-{n}": edited(f"s-{n}", "translate") for n in range(4)}, recipe="spatialedit")
-    run(
-        tmp_path / "out", tmp_path / "run", "steps=1", "validate_every=1", "validate_samples=2", "recipe.sample_steps=1"
-    )
+    settings = ("steps=1", "validate_every=1", "validate_samples=2", "recipe.sample_steps=1")
+    run(tmp_path / "out", tmp_path / "run", *settings, "data.validate_split=train")
     assert list((tmp_path / "run" / "samples").glob("*.png"))
