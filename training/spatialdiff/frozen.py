@@ -18,6 +18,7 @@ import numpy as np
 from ...shards.errors import BadInput
 from ..caches import CacheSpec, TensorCache, folder_revision, module_revision, stacked
 from ..lazy import LazyParts
+from ..quantization import is_quantized, quantized_loading
 from ..weights import find_folder, first_line
 from .geometry import GeometryEncoder, load_geometry
 from .options import TINY, SpatialDiffOptions
@@ -274,9 +275,11 @@ def _folder(options: SpatialDiffOptions) -> Path:
 
 def _loader(options: SpatialDiffOptions, device: "torch.device", dtype: "torch.dtype") -> _Load:
     def load(*names: str) -> Any:
-        base = _pipeline(options, names, dtype)
+        base = _pipeline(options, names, device, dtype)
         for name in names:
-            getattr(base, name).requires_grad_(False).eval().to(device)
+            model = getattr(base, name).requires_grad_(False).eval()
+            if not is_quantized(model):
+                model.to(device)
         if "vae" in names and base.vae_scale_factor * 2 != PATCH:
             raise BadInput(
                 f"base '{options.base}' is not FLUX.1-Kontext: its VAE downsamples by {base.vae_scale_factor}, "
@@ -287,19 +290,26 @@ def _loader(options: SpatialDiffOptions, device: "torch.device", dtype: "torch.d
     return load
 
 
-def _pipeline(options: SpatialDiffOptions, names: Sequence[str], dtype: "torch.dtype") -> Any:
-    absent = dict.fromkeys({*ENCODERS, "transformer"} - {*names})
+def _pipeline(options: SpatialDiffOptions, names: Sequence[str], device: "torch.device", dtype: "torch.dtype") -> Any:
+    parts: dict[str, Any] = dict.fromkeys({*ENCODERS, "transformer"} - {*names})
     if options.base == TINY:
+        if options.quantize:
+            raise BadInput("recipe.quantize needs weights in a folder: remove it for base tiny")
         from .tiny import tiny_base
 
         base = tiny_base()
-        base.register_modules(**absent)
+        base.register_modules(**parts)
         return base if dtype == base.dtype else base.to(dtype=dtype)
+    from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
     from diffusers.pipelines.flux.pipeline_flux_kontext import FluxKontextPipeline
 
     folder = _folder(options)
+    quantized = quantized_loading(options.quantize, device, dtype) if "transformer" in names else {}
     try:
-        return FluxKontextPipeline.from_pretrained(folder, torch_dtype=dtype, **absent)
+        if quantized:
+            loading = {"torch_dtype": dtype, **quantized}
+            parts["transformer"] = FluxTransformer2DModel.from_pretrained(folder / "transformer", **loading)
+        return FluxKontextPipeline.from_pretrained(folder, torch_dtype=dtype, **parts)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(
             f"base '{options.base}' at {folder} is not FLUX.1-Kontext in diffusers' layout ({first_line(error)})"
