@@ -114,13 +114,13 @@ class Frozen:
             z = vae.encode(pixels).latent_dist.mode().float()
         return {"latent": (z - vae.config.shift_factor) * vae.config.scaling_factor}
 
-    def images(self, latents: "torch.Tensor") -> "torch.Tensor":
-        """Packed latents (B, N, C) to uint8 images (B, H, W, 3), on the CPU."""
+    def images(self, latents: "torch.Tensor", height: int) -> "torch.Tensor":
+        """Packed latents (B, N, C) to uint8 images (B, H, W, 3) of this height, on the CPU."""
         import torch
 
         self.parts.use("vae")
         vae = self.base.vae
-        z = unpatchify(latents.float(), 2, self.options.height // 8) / vae.config.scaling_factor
+        z = unpatchify(latents.float(), 2, height // 8) / vae.config.scaling_factor
         with torch.no_grad():
             pixels = vae.decode((z + vae.config.shift_factor).to(self.dtype)).sample.float()
         return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(1, -1).cpu()
@@ -177,15 +177,19 @@ class Frozen:
         }
         if self.geometry is not None:
             inputs["geometry"] = self.geometry(torch.tensor(np.asarray(images)))
+            inputs["grid"] = torch.zeros(height // PATCH, width // PATCH)
         return {name: value.to(self.device) for name, value in inputs.items()}
 
     def _check_size(self, height: int, width: int) -> None:
         options = self.options
-        if (height, width) != (options.height, options.width):
+        if options.any_size:
+            if height % PATCH or width % PATCH:
+                raise BadInput(f"images are {width} x {height}: build shards whose sides are multiples of {PATCH}")
+        elif (height, width) != (options.height, options.width):
             raise BadInput(
                 f"images are {width} x {height}, but recipe.width x recipe.height is {options.width} x "
-                f"{options.height}: set them to the size of the shards' images (multiples of 16), or build shards of "
-                "that size"
+                f"{options.height}: set them to the size of the shards' images (multiples of 16), set recipe.any_size, "
+                "or build shards of that size"
             )
 
 

@@ -66,6 +66,9 @@ class SpatialDiffOptions(Options):
     width: int = Field(default=512, ge=0, multiple_of=16)
     height: int = Field(default=512, ge=0, multiple_of=16)
     """Size of the shards' images, in pixels; 0: the size that they have."""
+    any_size: bool = False
+    """Accept images of other sizes too, in multiples of 16 (with `data.buckets`, sets of several sizes). The queries of
+    the connector are a grid for `width` x `height`, interpolated to that of the image (our choice)."""
     geometry: GeometrySection = GeometrySection()
     connector: ConnectorSection = ConnectorSection()
     lora: LoraSection = LoraSection()
