@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -98,3 +99,16 @@ def test_sharded_on_two_processes_matches_one_with_twice_the_batch(recipe: str, 
     assert done.returncode == 0, done.stderr
     for name in ("loss", "grad_norm"):
         assert curve(tmp_path / "two", name) == pytest.approx(curve(tmp_path / "one", name), rel=1e-3)
+
+
+def test_ctrl_c_at_a_launcher_saves_the_finished_step(tmp_path: Path):
+    shards = shards_for("spatialdiff", tmp_path / "shards")
+    settings = [word for setting in ("steps=100000", "batch_size=2") for word in ("--set", setting)]
+    arguments = ["--preset", "tiny", "--shards", shards, "--out", str(tmp_path / "run"), *settings]
+    process = launch("spatialdiff", arguments, tmp_path)
+    while process.poll() is None and len(read_metrics(tmp_path / "run")) < 2:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert f"trained to step {newest(tmp_path / 'run').name} " in out, err
+    assert err.count("stopped by SIGINT before the last step: rerun the command to resume") == 1
