@@ -46,7 +46,15 @@ def test_the_warning_before_the_time_limit_saves_and_requeues(tmp_path: Path):
         (tools / name).write_text(text)
         (tools / name).chmod(0o755)
     steps = ["--set", "save_every=100000", "--set", "validate_every=0"]
-    command = ["bash", str(SCRIPT), "spatialdiff", "--preset", "tiny", "--shards", str(shards_for("spatialdiff", tmp_path))]
+    command = [
+        "bash",
+        str(SCRIPT),
+        "spatialdiff",
+        "--preset",
+        "tiny",
+        "--shards",
+        str(shards_for("spatialdiff", tmp_path)),
+    ]
     process = subprocess.Popen(
         [*command, "--out", str(out), *steps, "--set", "steps=100000"],
         cwd=ROOT,
