@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A training run on one or several nodes in one Slurm job, with one task per GPU. Submit it in a checkout on a file
 # system that all nodes share; options go to `spatialdata train`, and the folder of the run is on that file system:
-#   sbatch --nodes=2 --ntasks-per-node=8 --gpus-per-node=8 examples/train_slurm.sh spatialdiff \
+#   sbatch --nodes=2 --ntasks-per-node=8 --gpus-per-node=8 --cpus-per-task=8 examples/train_slurm.sh spatialdiff \
 #       --config examples/train/spatialdiff.yaml --shards /shared/set/shards/spatialdiff --out /shared/runs/one
 # Five minutes before the time limit the run saves a checkpoint and ends, and the job is queued again: it resumes.
 #SBATCH --job-name=train
@@ -14,6 +14,7 @@ set -euo pipefail
 export PATH="$PWD/.venv/bin:$PATH"
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 export MASTER_ADDR="${nodes[0]}" MASTER_PORT="$((20000 + SLURM_JOB_ID % 10000))"
+export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}" # srun does not read what sbatch got
 
 # srun passes signals on to every task; torchrun would wait 30 seconds and then kill them.
 # shellcheck disable=SC2016  # the variables are those of each task
