@@ -9,7 +9,7 @@ and backward pass of `forward` as the trainer calls it, with the types that auto
   With gradient checkpointing that is about (blocks + 1) x tokens x width x 2 bytes for the kept inputs of the blocks,
   and the inner activations of the one block that is computed again.
 - weights: 2 bytes per frozen weight (bfloat16), 4 per trained one (float32). Gradients: 4 bytes per trained weight.
-- optimizer: 8 bytes per trained weight (AdamW), 2 (adamw8bit), 16 (Prodigy). Average (`ema`): 4.
+- optimizer: 8 bytes per trained weight (AdamW), 2 (adamw8bit). Average (`ema`): 4.
 - quantized linear layers of the frozen denoiser: 1 byte per weight (int8, fp8), 0.5 + 4 / 64 (nf4, with one float32
   scale for 64 weights).
 - operations: 2 per multiplication and addition of matrix products, convolutions and attention, with recomputation. For
@@ -79,8 +79,8 @@ PEAKS = {"H100": 989e12, "A100": 312e12}
 UTILIZATION = 0.4
 LOWER = ("linear", "conv2d", "conv_transpose2d")
 UPPER = ("layer_norm", "group_norm")
-OPTIMIZERS = {"adamw": 8, "adamw8bit": 2, "prodigy": 16, "muon": 4}
-"""Bytes of state per trained weight; muon's for matrices."""
+OPTIMIZERS = {"adamw": 8, "adamw8bit": 2}
+"""Bytes of state per trained weight."""
 QUANTIZED = {"": 2.0, "int8": 1.0, "fp8": 1.0, "nf4": 0.5 + 4 / 64}
 """Bytes per weight of a frozen linear layer."""
 Inputs = dict[str, torch.Tensor]
@@ -95,7 +95,6 @@ class Case:
     Args:
         make: (samples) -> the network and the inputs of a step.
         unloadable: frozen models that `recipe.unload_encoders` removes. stays: those that it does not.
-        frozen: the quantizable network within the module.
     """
 
     name: str
@@ -116,9 +115,10 @@ class Cost:
     activations: int
     operations: int
 
-    def bytes(self, encoders: int, *, quantize: str = "", optimizer: str = "adamw", ema: bool = False) -> float:
+    def bytes(self, encoders: int, *, quantize: str = "", optimizer: str = "adamw") -> float:
+        """The memory with so many weights of encoders on the GPU."""
         weights = 4 * self.trained + 2 * (self.frozen - self.linear + encoders) + QUANTIZED[quantize] * self.linear
-        return weights + self.trained * (4 + OPTIMIZERS[optimizer] + 4 * ema) + self.activations
+        return weights + self.trained * (4 + OPTIMIZERS[optimizer]) + self.activations
 
 
 @contextmanager
@@ -509,7 +509,7 @@ def gb(size: float) -> str:
     return f"{size / 1e9:.1f}"
 
 
-@click.command(help=__doc__, context_settings={"max_content_width": 120})
+@click.command(help=(__doc__ or "").partition("\n")[0])
 @click.option("--only", default="", help="Cases whose name begins so.")
 def main(only: str) -> None:
     parts: list[list[str]] = []
