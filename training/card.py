@@ -24,6 +24,8 @@ from .metrics import read_metrics
 from .registry import get_recipe
 from .weights import first_line
 
+_PATHS: Final = ("init_from", "cache", "weights", "merge", "intrinsic_vae")
+"""Options that name a folder or file, also where it looks like a hub id."""
 _TAGS: Final = ("image-editing", "spatial-editing", "spatialdata")
 
 
@@ -100,10 +102,10 @@ def _data_card_name(number: int) -> str:
 def _head(facts: Facts, cards: Sequence[DataCard]) -> dict[str, Any]:
     models = _models(facts)
     recipe = get_recipe(facts.recipe)
+    library = getattr(recipe, "library", "")
     return {
         "base_model": [each for each in models[:1] if _is_hub_id(each)],
-        "base_model_relation": "adapter",
-        "library_name": getattr(recipe, "library", "diffusers"),
+        **({"library_name": library} if library else {}),
         "license": "other",
         "license_name": "see-license-section",
         "tags": [*_TAGS, facts.recipe],
@@ -147,7 +149,7 @@ def _results(lines: Sequence[Mapping[str, Any]], step: int) -> str:
     held_out = next((line for line in reversed(known) if "val/loss" in line), {})
     rows += [[name, held_out["step"], value] for name, value in held_out.items() if name.startswith("val/")]
     shown = table(["value", "step", ""], [[name, at, f"{value:.4g}"] for name, at, value in rows if value is not None])
-    return shown if held_out else f"{shown}\nThe datasets have no held-out samples.\n"
+    return shown if held_out else f"{shown}\nNo held-out loss was measured.\n"
 
 
 def _described(each: DataCard, number: int) -> str:
@@ -182,7 +184,7 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
     def shown(name: str, value: Any) -> Any:
         if isinstance(value, Mapping):
             return {key: shown(key, each) for key, each in value.items()}
-        if isinstance(value, str) and ("/" in value) and not _is_hub_id(value):
+        if isinstance(value, str) and "/" in value and (name in _PATHS or not _is_hub_id(value)):
             return Path(value).name
         return redact(value) if isinstance(value, str) else value
 
@@ -215,7 +217,13 @@ def push(
             api.upload_folder(
                 folder_path=folder, repo_id=repository, commit_message=f"Step {read_facts(checkpoint).step}"
             )
-        except (HfHubHTTPError, HFValidationError) as error:
+        except HFValidationError as error:
+            raise BadInput(f"{repository} is no name of a repository: write ORGANIZATION/NAME") from error
+        except HfHubHTTPError as error:
+            if error.response.status_code >= 500 or error.response.status_code == 429:
+                raise SpatialdataError(
+                    f"cannot upload to {repository} ({first_line(error)}): try again later"
+                ) from error
             raise BadInput(
                 f"cannot upload to {repository} ({first_line(error)}): run `hf auth login` with an account that may "
                 "write there"

@@ -8,6 +8,7 @@ the run keeps them) and `state.pt` (optimizer, schedule, averaged weights). No r
 step seeds its generators from seed, step and process.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -139,9 +140,7 @@ class Checkpoints:
             shutil.rmtree(partial, ignore_errors=True)  # it may be what fills the disk
             if reason is None:
                 raise
-            raise SpatialdataError(
-                f"checkpoint {final} cannot be written ({reason}): free space and rerun the command"
-            ) from error
+            raise SpatialdataError(f"checkpoint {final} cannot be written ({reason}): {what_to_do(reason)}") from error
         self._clean()
 
     def _all(self) -> list[Path]:
@@ -210,6 +209,12 @@ def _damaged(folder: Path, why: object) -> SpatialdataError:
     return SpatialdataError(
         f"checkpoint {folder} is damaged ({reason}): remove it and rerun to resume from the previous checkpoint"
     )
+
+
+def what_to_do(error: OSError) -> str:
+    """The advice for an error of a disk or a connection."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return "free space and rerun the command" if full else "mend this and rerun the command"
 
 
 def _disk_problem(error: Exception, folder: Path) -> OSError | None:

@@ -167,7 +167,8 @@ def _print_summary(done: Any, as_json: bool) -> None:
         return
     resumed = f" (resumed from step {done.resumed})" if done.resumed else ""
     left_out = f" ({done.left_out:,} samples with other edits left out)" if done.left_out else ""
-    click.echo(f"trained to step {done.step}{resumed} on {done.samples:,} samples{left_out}: {done.checkpoint}")
+    lost = f" ({done.lost:,} of them not used, since the crop loses their box)" if done.lost else ""
+    click.echo(f"trained to step {done.step}{resumed} on {done.samples:,} samples{lost}{left_out}: {done.checkpoint}")
     if done.stopped:
         click.echo(f"stopped by {done.stopped} before the last step: rerun the command to resume", err=True)
 
@@ -184,7 +185,7 @@ def _main() -> None:
     except SpatialdataError as error:
         message, code = f"error: {error}", error.exit_code
     except KeyboardInterrupt:
-        message, code = "stopped: nothing saved yet; rerun the command to start again", Stopped.exit_code
+        message, code = "stopped; rerun the command to resume", Stopped.exit_code
     if message and (code not in (BadInput.exit_code, Stopped.exit_code) or int(os.environ.get("RANK", "0")) == 0):
         click.echo(message, err=True)
     sys.exit(code)

@@ -117,9 +117,11 @@ class TrainConfig(Options):
     recipe: dict[str, Any] = Field(default_factory=dict[str, Any], description="the recipe's own options")
 
     @model_validator(mode="after")
-    def _check_quantization(self) -> "TrainConfig":
+    def _check_sharded(self) -> "TrainConfig":
         if self.sharded and self.recipe.get("quantize"):
             raise ValueError("quantized weights cannot be sharded: set sharded to false, or remove recipe.quantize")
+        if self.sharded and self.optimizer == "adamw8bit":
+            raise ValueError("adamw8bit cannot be sharded: set sharded to false, or use another optimizer")
         return self
 
     @model_validator(mode="after")

@@ -6,10 +6,10 @@ step. The pass can be stopped and rerun: what is in the cache is not encoded aga
 the samples.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,9 +19,10 @@ from ..shards.errors import BadInput
 from .accelerator import open_accelerator
 from .caches import CacheStats
 from .config import TrainConfig
-from .data import Shards, first_batch, open_batches, open_held_out
+from .data import Shards, first_training_samples, open_batches
 from .errors import explain_out_of_memory
 from .recipe import Batch, TrainingRecipe
+from .validation import first_loss_samples, open_loss_samples
 
 OnProgress = Callable[[int, int], None]
 """(samples done, training samples of this process)"""
@@ -78,32 +79,36 @@ def _encode(
 ) -> Encoded:
     import torch
 
-    every: dict[str, Any] = {"last": "pad", "records": True, "instruction": "text"}
-    every |= {"one_per_family": False, "rank": accelerator.process_index, "world": accelerator.num_processes}
-    training = open_batches(recipe, config, shards, order="stored", **every)
-    losses = config.validate_loss_samples if config.validate_every else 0
-    held_out = open_held_out(recipe, config, shards, **every) if losses else None
-
-    def first(count: int) -> Batch:
-        return first_batch(open_batches(recipe, config, shards), count)
-
+    rank, world = accelerator.process_index, accelerator.num_processes
+    every: dict[str, Any] = {"records": True, "instruction": "text"}
+    one_by_one: dict[str, Any] = {
+        "order": "stored",
+        "last": "pad",
+        "one_per_family": False,
+        "rank": rank,
+        "world": world,
+    }
+    training = open_batches(recipe, config, shards, **every, **one_by_one)
+    wanted = config.validate_every and config.validate_loss_samples
+    held_out = open_loss_samples(recipe, config, shards, rank, world, **every) if wanted else None
     if see := getattr(recipe, "see", None):
-        see(first)
+        see(partial(first_training_samples, recipe, config, shards))
     with explain_out_of_memory(recipe, config, "while loading models"):
         recipe.build_encoders(accelerator.device, torch.bfloat16 if config.precision == "bf16" else torch.float32)
-    samples, stats, total = 0, CacheStats(), -(-training.samples // accelerator.num_processes)
-    # The held-out loss is that of the first samples of the stream's order.
-    few = -(-losses // (_BATCH * accelerator.num_processes))
-    for data, most in ((training, None), (held_out, few)):
-        if data is None:
-            continue
-        with closing(data.batches(_BATCH)) as batches:
-            for batch in islice(batches, most):
-                with explain_out_of_memory(recipe, config, "while encoding"):
-                    stats = recipe.encode(batch)
-                samples += int(np.count_nonzero(batch["valid"]))
-                if on_progress and accelerator.is_main_process:
-                    on_progress(samples, total)
+    samples, stats, total = 0, CacheStats(), -(-training.samples // world)
+
+    def batches() -> Generator[Batch]:
+        with closing(training.batches(_BATCH)) as found:
+            yield from found
+        if held_out:
+            yield from (batch for batch, _ in first_loss_samples(held_out, config, _BATCH, rank, world))
+
+    for batch in batches():
+        with explain_out_of_memory(recipe, config, "while encoding"):
+            stats = recipe.encode(batch)
+        samples += int(np.count_nonzero(batch["valid"]))
+        if on_progress and accelerator.is_main_process:
+            on_progress(samples, total)
     counts = torch.tensor([samples, *asdict(stats).values()], device=accelerator.device)
     samples, hits, misses, evicted, written = accelerator.reduce(counts, "sum").tolist()
     return Encoded(samples, misses, hits, evicted, written)

@@ -19,7 +19,7 @@ import numpy as np
 from ..shards.errors import BadInput, SpatialdataError, Stopped
 from .accelerator import open_accelerator
 from .ahead import read_ahead
-from .checkpoint import Checkpoints, lock_run, read_facts
+from .checkpoint import Checkpoints, lock_run, read_facts, what_to_do
 from .config import TrainConfig
 from .data import Shards, first_training_samples, open_batches
 from .errors import explain_out_of_memory, nonfinite_error
@@ -50,6 +50,8 @@ class Summary:
     """Samples that it trains on."""
     left_out: int = 0
     """Samples of the shards whose edit kind the recipe does not use."""
+    lost: int = 0
+    """Samples of this run that the recipe could not use, such as those whose red box is outside the crop."""
     stopped: str = ""
     """What ended it before its last step: `max_hours` or the name of a signal; see `training.stop`."""
 
@@ -88,7 +90,7 @@ def train(
         if isinstance(error, KeyboardInterrupt) and stop.signal:
             raise Stopped(_kept(stop.signal, folder)) from None
         if isinstance(error, OSError):
-            raise SpatialdataError(f"{folder}: {error}: free space and rerun the command") from error
+            raise SpatialdataError(f"{folder}: {error}: {what_to_do(error)}") from error
         raise
     else:
         accelerator.end_training()
@@ -143,7 +145,8 @@ def _train(
                 values = _one_step(run, batches)
             stopped = stop.reason(accelerator)
             last = run.step == config.steps
-            validates = config.validate_every and not stopped and (last or run.step % config.validate_every == 0)
+            due = config.validate_every and run.step % config.validate_every == 0 and not stopped
+            validates = (config.validate_every and last) or due
             if validates and validation.held_out:
                 with explain_out_of_memory(recipe, config, "in the held-out loss", "validate_loss_samples: 0"):
                     values |= held_out_losses(run, validation.held_out)
@@ -157,7 +160,16 @@ def _train(
                 with explain_out_of_memory(recipe, config, "while making validation images", "validate_samples: 1"):
                     write_pictures(run, validation.pictures, folder)
     stopped = "" if run.step == config.steps else stopped
-    return Summary(run.step, resumed, checkpoints.of(run.step), data.samples, sum(data.left_out.values()), stopped)
+    left_out, lost = sum(data.left_out.values()), _count_lost(accelerator, data)
+    return Summary(run.step, resumed, checkpoints.of(run.step), data.samples, left_out, lost, stopped)
+
+
+def _count_lost(accelerator: "Accelerator", data: Batches) -> int:
+    """Number of the samples that some process could not use."""
+    from accelerate.utils import gather_object
+
+    keys = sorted(getattr(data, "lost", ()))
+    return len({*(gather_object(keys) if accelerator.num_processes > 1 else keys)})
 
 
 def _resume_data(data: Batches, state: Mapping[str, Any], folder: Path) -> None:

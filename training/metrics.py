@@ -125,9 +125,9 @@ def _complete_lines(path: Path) -> list[str]:
 
 
 def _truncate(path: Path, step: int) -> None:
-    """Remove the lines of later steps."""
+    """Remove the lines of later steps; of a new run (`step` 0), all."""
     lines = _complete_lines(path)
-    kept = [line for line in lines if json.loads(line)["step"] <= step]
+    kept = [line for line in lines if step and json.loads(line)["step"] <= step]
     partial = path.with_name(f".{path.name}.tmp")
     partial.write_text("".join(kept), encoding="utf-8")
     partial.replace(path)

@@ -35,7 +35,8 @@ def quantized_loading(kind: Quantization, device: "torch.device", dtype: "torch.
         from torchao.quantization import Float8WeightOnlyConfig  # pyright: ignore[reportMissingImports]
 
         # torchao quantizes bfloat16 weights.
-        return {"quantization_config": TorchAoConfig(Float8WeightOnlyConfig()), "torch_dtype": torch.bfloat16}
+        config = TorchAoConfig(Float8WeightOnlyConfig())
+        return {"quantization_config": config, "torch_dtype": torch.bfloat16, "device_map": {"": str(device)}}
     require_all(f"recipe.quantize: {kind}", ("bitsandbytes",), "quantization")
     if device.type == "cpu":
         raise BadInput(f"recipe.quantize: {kind} needs a GPU: remove it, or use fp8")

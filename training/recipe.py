@@ -93,7 +93,7 @@ class TrainingRecipe(Protocol):
         weighs_edits: bool; True if `prepare` returns `changed` for batches that have it: the share of each element of
             the loss that the edit changed (see `flow.changed_shares`), in a shape that broadcasts. The loop replaces it
             by `weight`, the weights of these elements, with mean 1 in each sample.
-        library: str; what loads the weights, for the model card. Default: diffusers.
+        library: str; the library that loads the weights, for the model card.
         has_split(url, split): whether `open_stream` finds that split.
         begin(module, source): called after `build` in new runs only, to load initial weights from `init_from`: a result
             folder (of any stage or options of the recipe), a LoRA file, or None where the option is empty. Returns the

@@ -1,8 +1,8 @@
 """What stops a run early: Ctrl-C, SIGTERM, SIGUSR1 (Slurm's warning before a time limit), or `max_hours`.
 
 Invariant: once steps run, a stop takes effect after the current step, in all processes after the same one, and with a
-checkpoint. Before the first step there is nothing to save, and a signal raises KeyboardInterrupt at once. So does one
-that comes more than `AGAIN_S` after the first, for a person who does not want to wait for the step.
+checkpoint. Before the first step there is nothing to save, and a signal raises KeyboardInterrupt at once. So does a
+second Ctrl-C more than `AGAIN_S` after the first, for a person who does not want to wait for the step.
 """
 
 import signal
@@ -74,7 +74,7 @@ class StopRequest:
 
     def _on_signal(self, number: int, _: object) -> None:
         now = time.monotonic()
-        again = self._signal and now - self._first > AGAIN_S
+        again = number == signal.SIGINT and self._signal == "SIGINT" and now - self._first > AGAIN_S
         self._first = self._first if self._signal else now
         self._signal = self._signal or signal.Signals(number).name
         if again or not self._waits:

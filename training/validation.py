@@ -7,14 +7,16 @@ split `data.validate_split` and images of the user's are used, never training sa
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..shards.errors import BadInput
 from .config import TrainConfig
 from .data import Shards, first_batch, open_batches, open_held_out, own_batch, take
 from .metrics import show_picture
@@ -53,6 +55,8 @@ def open_validation(
     if not config.validate_every:
         return Validation(None, {})
     pictures: dict[str, Batch] = {}
+    if config.validate_images and not getattr(recipe, "timed", True):
+        raise BadInput("this phase reconstructs maps, and images alone have none: remove validate_images")
     if config.validate_images:
         height, width = first_batch(open_batches(recipe, config, shards, order="stored"), 1)["source"].shape[1:3]
         pictures["-own"] = own_batch(config.validate_images, (height, width))
@@ -71,8 +75,7 @@ def open_validation(
         pictures[""] = first_batch(stored, config.validate_samples)
     rank, world = accelerator.process_index, accelerator.num_processes
     wanted = bool(config.validate_loss_samples)
-    held_out = open_held_out(recipe, config, shards, rank=rank, world=world, last="pad") if wanted else None
-    return Validation(held_out, pictures)
+    return Validation(open_loss_samples(recipe, config, shards, rank, world) if wanted else None, pictures)
 
 
 def held_out_losses(run: Run, data: Batches) -> dict[str, float]:
@@ -88,17 +91,17 @@ def held_out_losses(run: Run, data: Batches) -> dict[str, float]:
     import torch
     from accelerate.utils import gather_object
 
-    config = run.config
+    config, accelerator = run.config, run.accelerator
     count = config.validate_times if getattr(run.recipe, "timed", True) else 1
     rows: list[Row] = []
-    data.begin(0)
     run.module.eval()
-    with torch.no_grad(), ema_weights(run), closing(data.batches(config.batch_size)) as batches:
-        for batch, kept in _first(batches, config.validate_loss_samples, run.accelerator):
+    drawn = first_loss_samples(data, config, config.batch_size, accelerator.process_index, accelerator.num_processes)
+    with torch.no_grad(), ema_weights(run), closing(drawn):
+        for batch, kept in drawn:
             for time in ((k + 0.5) / count for k in range(count)):
                 inputs = run.recipe.prepare(batch, StepRng(config.seed, 0, tuple(batch["key"]), time))
                 inputs.pop("changed", None)  # the held-out loss has no weights, so that runs can be compared
-                with run.accelerator.autocast():
+                with accelerator.autocast():
                     losses = run.module(inputs)
                 values = {name: value.float().view(-1, len(kept)).mean(0) for name, value in losses.items()}
                 rows += _rows({f"val/{name}": value.tolist() for name, value in values.items()}, batch, kept)
@@ -107,7 +110,7 @@ def held_out_losses(run: Run, data: Batches) -> dict[str, float]:
             measured = _rows(_recipe_metrics(run, batch), batch, kept, kinds=False)
             rows += [row for row in measured if not math.isnan(row[2])]  # such as errors of depth that is not known
     run.module.train()
-    if run.accelerator.num_processes > 1:
+    if accelerator.num_processes > 1:
         rows = gather_object(rows)
     found: defaultdict[str, list[float]] = defaultdict(list)
     for name, kind, value in sorted(rows):  # sorted: the order of a sum must not depend on the number of processes
@@ -117,16 +120,41 @@ def held_out_losses(run: Run, data: Batches) -> dict[str, float]:
     return {name: float(np.mean(found[name])) for name in sorted(found)}
 
 
-def _first(batches: Iterable[Batch], samples: int, accelerator: "Accelerator") -> "Iterable[tuple[Batch, list[bool]]]":
-    """This process's batches of the first samples, and which of their samples count: neither padded nor beyond."""
-    rank, world, before = accelerator.process_index, accelerator.num_processes, 0
-    for batch in batches:
-        if before >= samples:
-            return
-        size = len(batch["key"])
-        numbers = before + rank * size + np.arange(size)
-        yield batch, (np.asarray(batch["valid"]) & (numbers < samples)).tolist()
-        before += size * world
+def open_loss_samples(
+    recipe: TrainingRecipe, config: TrainConfig, shards: Shards, rank: int, world: int, **options: Any
+) -> Batches | None:
+    """The stream for `first_loss_samples`; None if the shards have no held-out samples.
+
+    The order of buckets depends on the number of processes, so there each process reads all samples.
+    """
+    share = {"rank": 0, "world": 1} if config.data.buckets else {"rank": rank, "world": world}
+    return open_held_out(recipe, config, shards, last="pad", **share, **options)
+
+
+def first_loss_samples(
+    data: Batches, config: TrainConfig, size: int, rank: int, world: int
+) -> Generator[tuple[Batch, list[bool]]]:
+    """A process's batches of the first `validate_loss_samples` of a stream, and which of their samples count.
+
+    All processes get equally many batches, and together the same samples for every `size` and number of processes.
+    """
+    samples, before = config.validate_loss_samples, 0
+    data.begin(0)
+    with closing(data.batches(1 if config.data.buckets else size)) as batches:
+        while before < samples:
+            if config.data.buckets:
+                group = list(islice(batches, min(world, samples - before)))
+                if not group:
+                    return
+                yield group[rank % len(group)], [rank < len(group)]
+                before += len(group)
+                continue
+            batch = next(batches, None)
+            if batch is None:
+                return
+            numbers = before + rank * size + np.arange(size)
+            yield batch, (np.asarray(batch["valid"]) & (numbers < samples)).tolist()
+            before += size * world
 
 
 def _rows(values: Mapping[str, Any], batch: Batch, kept: list[bool], *, kinds: bool = True) -> list[Row]:

@@ -51,6 +51,26 @@ def sort_metadata(path: Path) -> None:
             file.write(ordered)
 
 
+def check_alpha(path: Path, alpha: float, key: str) -> None:
+    """Raises BadInput if a LoRA file was saved with another alpha than that of a run: its weights would be scaled anew.
+
+    Alpha is in the file's metadata (diffusers) or in `adapter_config.json` beside it (PEFT); without either it is not
+    checked.
+
+    Args:
+        key: the option of the run's alpha, for the message.
+    """
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    settings = json.loads(header.get("__metadata__", {}).get("lora_adapter_metadata", "{}"))
+    beside = path.with_name("adapter_config.json")
+    if not settings and beside.is_file():
+        settings = json.loads(beside.read_text())
+    found = {value for name, value in settings.items() if name.rpartition(".")[2] == "lora_alpha"}
+    if found and found != {alpha}:
+        raise BadInput(f"{path} was saved with alpha {found.pop():g}, here {alpha:g}: set {key} to it")
+
+
 def first_line(error: Exception) -> str:
     """The first line of a library's error message; further lines are about the library's own arguments."""
     lines = str(error).strip().splitlines()

@@ -21,6 +21,11 @@ class WrappedBatches:
         return self._stream.largest_bucket
 
     @property
+    def lost(self) -> frozenset[str]:
+        """Keys of samples that are not valid, since the recipe cannot use them, of those drawn so far."""
+        return getattr(self._stream, "lost", frozenset())
+
+    @property
     def left_out(self) -> Mapping[str, int]:
         return self._stream.left_out
 

@@ -218,6 +218,9 @@ class Stream:
             name: self._allocate((len(keys), *self.decode(name, first, record).shape), self._decoders[name].dtype)
             for name in self.arrays
         }
+        sizes = {image_size(self.fetch(numbers[key]).members[self.arrays[0]]) for key in keys} if self.arrays else set()
+        if len(sizes) > 1:
+            raise mixed_sizes_error("the selection of keys", list(sizes))
         texts = [self._load(0, slot, numbers[key], arrays) for slot, key in enumerate(keys)]
         lists = {name: [text[name] for text in texts] for name in texts[0]}
         return {**arrays, **lists, "valid": np.ones(len(keys), bool)}

@@ -26,7 +26,7 @@ def test_wandb_gets_all_metrics_and_images(triplets: Path, tmp_path: Path, monke
         assert done.resumed == resumed
     paths = sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"))
     assert len(paths) == 2
-    while any(list(records(path))[-1].WhichOneof("record_type") != "exit" for path in paths):
+    while not all(any(each.WhichOneof("record_type") == "exit" for each in records(path)) for path in paths):
         time.sleep(0.05)  # wandb's own process finishes the files
     logs = [list(records(path)) for path in paths]
     runs = [next(record.run for record in log if record.WhichOneof("record_type") == "run") for log in logs]

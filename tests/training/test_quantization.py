@@ -42,6 +42,8 @@ def test_a_missing_package_is_named_with_its_extra():
 def test_what_cannot_be_quantized_is_an_error():
     with pytest.raises(BadInput, match="quantized weights cannot be sharded"):
         load_config(SpatialDiff, overrides=["recipe.quantize=nf4", "sharded=true"])
+    with pytest.raises(BadInput, match="adamw8bit cannot be sharded"):
+        load_config(SpatialDiff, overrides=["optimizer=adamw8bit", "sharded=true"])
     with pytest.raises(BadInput, match=r"recipe\.quantize needs weights in a folder"):
         SpatialDiff(SpatialDiffOptions(base="tiny", quantize="nf4")).build(CPU, torch.float32)
     options = SpatialEdit.options_type(model="tiny", quantize="int8")

@@ -12,10 +12,13 @@ from safetensors.torch import load_file
 
 from spatialdata_builder.shards import stream
 from spatialdata_builder.shards.errors import BadInput
+from spatialdata_builder.shards.recipes import get_recipe
 from spatialdata_builder.training.config import load_config
 from spatialdata_builder.training.data import own_batch
 from spatialdata_builder.training.metrics import read_metrics
 from spatialdata_builder.training.recipe import StepRng
+from spatialdata_builder.training.validation import first_loss_samples, open_loss_samples
+from tests.shards.factory import make_sample, make_split
 from tests.training.conftest import HELD_OUT_KINDS
 from tests.training.linear import Linear, LinearOptions, run
 from tests.training.runs import newest
@@ -131,3 +134,30 @@ def test_own_images_are_upright_and_cover_the_size(tmp_path: Path):
     assert batch["source"].shape == (1, 32, 16, 3)
     assert batch["source"][0, 4].tolist() == [[0, 255, 0]] * 16
     assert batch["source"][0, -4].tolist() == [[0, 0, 0]] * 16
+
+
+def test_with_buckets_the_held_out_samples_do_not_depend_on_the_division(tmp_path: Path):
+    keys = [f"v{i}" for i in range(9)]
+    changes = {key: make_sample(key, split="val", side=24 if i % 3 else 32) for i, key in enumerate(keys)}
+    make_split(str(tmp_path / "val"), [keys], split="val", recipe=get_recipe("spatialdiff"), changes=changes)
+    recipe = Linear(LinearOptions())
+    config = load_config(Linear, overrides=["data.buckets=true", "validate_loss_samples=7"])
+    found = []
+    for size, world in ((4, 1), (1, 1), (2, 2), (1, 4)):
+        seen: set[str] = set()
+        counts = set()
+        for rank in range(world):
+            data = open_loss_samples(recipe, config, str(tmp_path), rank, world)
+            drawn = list(first_loss_samples(data, config, size, rank, world))
+            counts.add(len(drawn))
+            seen |= {key for batch, kept in drawn for key, keep in zip(batch["key"], kept, strict=True) if keep}
+        assert len(counts) == 1, "every process makes the same number of calls"
+        found.append(seen)
+    assert len(found[0]) == 7
+    assert all(seen == found[0] for seen in found)
+
+
+def test_a_stop_at_the_last_step_does_not_skip_its_validation(triplets: Path, tmp_path: Path):
+    done = run(triplets, tmp_path, "steps=1", "validate_every=5", "max_hours=1e-9")
+    assert done.stopped == ""
+    assert validated(tmp_path)

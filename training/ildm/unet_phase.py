@@ -16,6 +16,7 @@ from ...shards.errors import BadInput
 from ..caches import CacheStats
 from ..data import take
 from ..recipe import Batch, Inputs, StepRng
+from ..weights import check_alpha
 from .checkpoint import load_denoiser, load_lora, save_denoiser
 from .encoders import TextEncoder, VaeEncoder, latent_factor, size_conditions, text_encoder, vae_encoder
 from .models import base_of, make_module
@@ -137,10 +138,13 @@ class UnetPhase:
         save_denoiser(cast("TwoDomains", module), folder, self.options.train_base)
 
     def begin(self, module: "nn.Module", source: Path) -> Sequence[str]:
-        denoiser, base = cast("TwoDomains", module), source / cast("TwoDomains", module).backbone.folder
+        denoiser = cast("TwoDomains", module)
+        file = source if source.is_file() else source / denoiser.backbone.lora_file
+        load_lora(denoiser, file)
+        check_alpha(file, self.options.alpha, "recipe.alpha")
         if source.is_file():
-            load_lora(denoiser, source)
             return ("lora",)
+        base = source / denoiser.backbone.folder
         whole = self.options.train_base and base.is_dir()
         load_denoiser(denoiser, source, whole)
         return ("lora", "base") if whole else ("lora",)

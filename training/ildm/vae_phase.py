@@ -14,7 +14,7 @@ import numpy as np
 
 from ...shards.errors import BadInput, SpatialdataError
 from ..recipe import Batch, Inputs, StepRng
-from .checkpoint import load_vae, save_vae
+from .checkpoint import load_vae, read_options, save_vae
 from .encoders import latent_factor
 from .maps import MapLayout
 from .models import base_of, freeze
@@ -72,6 +72,9 @@ class VaePhase:
         save_vae(cast("IntrinsicVae", module), folder, views.maps()[valid])
 
     def begin(self, module: "nn.Module", source: Path) -> Sequence[str]:
+        saved = read_options(source)
+        if saved.layout != self.options.layout:
+            raise BadInput(f"{source} encodes other maps: {saved.layout}, here {self.options.layout}")
         load_vae(cast("IntrinsicVae", module), source)
         return ("vae",)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ...shards.errors import BadInput
-from ..weights import first_line, sort_metadata
+from ..weights import check_alpha, first_line, sort_metadata
 from .options import SpatialDiffOptions
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def load_parts(module: Any, options: SpatialDiffOptions, source: Path) -> tuple[
         if options.stage == 1:
             raise BadInput(f"{source} is a LoRA file, but stage 1 trains only the connector: set recipe.stage to 2")
         _load_lora(module.transformer, source)
+        check_alpha(source, options.lora.alpha, "recipe.lora.alpha")
         return ("lora",)
     read_options(source)
     parts = [name for name in _PARTS if getattr(module, name) is not None]
@@ -105,6 +106,7 @@ def load_parts(module: Any, options: SpatialDiffOptions, source: Path) -> tuple[
         load_part(getattr(module, name), source, name)
     if options.stage == 2 and (source / LORA).is_file():
         _load_lora(module.transformer, source / LORA)
+        check_alpha(source / LORA, options.lora.alpha, "recipe.lora.alpha")
         loaded.append("lora")
     if not loaded:
         raise BadInput(f"{source} holds nothing that this run trains ({', '.join(parts) or 'lora'}): give another run")

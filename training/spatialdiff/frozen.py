@@ -208,7 +208,7 @@ def patchify(maps: "torch.Tensor", side: int) -> "torch.Tensor":
 
 
 def unpatchify(tokens: "torch.Tensor", side: int, height: int) -> "torch.Tensor":
-    """The inverse of `patches`, for maps of height `height`."""
+    """The inverse of `patchify`, for maps of height `height`."""
     import torch.nn.functional as F
 
     return F.pixel_shuffle(tokens.transpose(1, 2).unflatten(2, (height // side, -1)), side)

@@ -49,6 +49,7 @@ class SpatialDiff:
     options_type: ClassVar = SpatialDiffOptions
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"paper": _PAPER, "tiny": _TINY})
     weighs_edits: ClassVar = True
+    library: ClassVar = "diffusers"
     memory_knobs: ClassVar = (
         "recipe.text_tokens: 256",
         "recipe.lora.rank: 32",

@@ -6,16 +6,13 @@ depend neither on processes nor on batch size.
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from ..recipe import Batch, Batches
 from ..wrapped import WrappedBatches
 from .pictures import loses_box
-
-LEFT_OUT: Final = "box outside the crop"
-"""Name of these samples in `BoxedStream.left_out`."""
 
 
 class BoxedStream(WrappedBatches):
@@ -27,11 +24,10 @@ class BoxedStream(WrappedBatches):
         self._lost: set[str] = set()
 
     @property
-    def left_out(self) -> Mapping[str, int]:
-        """As of the stream, and the number of samples that lost their box among those drawn so far by this process.
-        The shards' index has no boxes, so samples that were not drawn are not known."""
-        lost = {LEFT_OUT: len(self._lost)} if self._lost else {}
-        return {**self._stream.left_out, **lost}
+    def lost(self) -> frozenset[str]:
+        """Keys of the samples that lost their box, of those drawn so far by this process. The shards' index has no
+        boxes, so samples that were not drawn are not known."""
+        return frozenset(self._lost)
 
     def batches(self, size: int, *, epochs: int | None = 1, accumulate: int = 1) -> Generator[Mapping[str, Any]]:
         with closing(self._stream.batches(size, epochs=epochs, accumulate=accumulate)) as batches:

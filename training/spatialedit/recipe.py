@@ -21,6 +21,7 @@ from ..caches import CacheSpec, CacheStats, TensorCache, folder_revision, module
 from ..flow import changed_shares, draw_times
 from ..lazy import LazyParts
 from ..recipe import Batch, Batches, Inputs, StepRng
+from ..weights import check_alpha
 from .adapter import WEIGHTS, load_adapter, load_weights, save_adapter
 from .boxes import BoxedStream
 from .models import ENCODERS, add_lora, folder_of
@@ -57,7 +58,7 @@ class SpatialEdit:
 
     @classmethod
     def models(cls, options: SpatialEditOptions) -> Sequence[str]:
-        return (options.model, *([options.weights] if options.weights else []))
+        return (options.model, *(each for each in (options.weights, options.merge) if each))
 
     @property
     def stream_options(self) -> Mapping[str, Any]:
@@ -137,7 +138,9 @@ class SpatialEdit:
             return ""
         if self.options.model == TINY:
             return module_revision(load(part))
-        return folder_revision(folder_of(self.options.model, self.options.revision) / part)
+        folder = folder_of(self.options.model, self.options.revision)
+        parts = ("vae",) if part == "vae" else (part, "tokenizer", "processor")
+        return " ".join(folder_revision(folder / each) for each in parts)
 
     def prepare(self, batch: Batch, rng: StepRng) -> Inputs:
         """Inputs of `nets.EditNet`. Raises BadInput for images whose size the model does not support."""
@@ -163,7 +166,7 @@ class SpatialEdit:
         return {name: value.to(self._device) for name, value in inputs.items()}
 
     def prefetch(self, batch: Batch) -> None:
-        """Start to read the entries of a batch. Whether a text is dropped is not known yet: a dropped one is read
+        """Read the entries of a batch. Whether a text is dropped is not known yet: a dropped one is read
         when it is needed."""
         sources, targets, texts = self.model_views(batch)
         self._cache.prefetch([*sources, *targets], self._latent_spec)
@@ -237,7 +240,9 @@ class SpatialEdit:
         if source is None:
             return ()
         transformer: Any = module.transformer
-        load_weights(transformer, source / WEIGHTS if source.is_dir() else source)
+        file = source / WEIGHTS if source.is_dir() else source
+        load_weights(transformer, file)
+        check_alpha(file, self.options.alpha, "recipe.alpha")
         return ("lora",)
 
     def load(self, module: "nn.Module", folder: Path) -> None:

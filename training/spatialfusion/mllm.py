@@ -64,10 +64,10 @@ class Mllm:
 
         hook = self.language_model.register_forward_hook(keep)
         try:
-            with torch.no_grad():
-                self._pipeline.encode_prompt_multiple_images(
-                    text, images=Image.fromarray(image), device=self._pipeline.text_encoder.device
-                )
+            device = self._pipeline.text_encoder.device
+            # As in training, where it runs outside of autocast: its values must be the same in validation.
+            with torch.no_grad(), torch.autocast(device.type, enabled=False):
+                self._pipeline.encode_prompt_multiple_images(text, images=Image.fromarray(image), device=device)
         finally:
             hook.remove()
         layers = outputs[0].past_key_values.layers

@@ -140,7 +140,7 @@ class SpatialFusion:
             editor.load(module.backbone, folder / LORA)
 
     def sample(self, module: "nn.Module", batch: Batch, seed: int) -> Mapping[str, Any]:
-        """In stage 2 `prediction`; in both `exact` or `teacher` depth and the predicted `depth`, uint8 (B, H, W, 3).
+        """In stage 2 `prediction`; in both the `teacher`'s depth and the predicted `depth`, uint8 (B, H, W, 3).
 
         Depth in meters is shown in the range of the teacher's.
         """

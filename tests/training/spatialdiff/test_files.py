@@ -108,6 +108,10 @@ def test_a_new_run_takes_what_it_shares_with_another_of_any_stage_or_a_lora_file
     stage_1.save(fresh, tmp_path / "one")
     with pytest.raises(BadInput, match=r"holds nothing that this run trains \(lora\)"):
         lora_only.begin(built(ablation="lora_only")[1], tmp_path / "one")
+    scaled, fresh = built(ablation="lora_only", lora={"rank": 16, "alpha": 4})
+    for source in (tmp_path / "full", tmp_path / "full" / "pytorch_lora_weights.safetensors"):
+        with pytest.raises(BadInput, match=r"was saved with alpha 16, here 4: set recipe\.lora\.alpha to it"):
+            scaled.begin(fresh, source)
     (tmp_path / "bad.safetensors").write_bytes(b"no weights")
     with pytest.raises(BadInput, match=r"bad\.safetensors is no LoRA of this transformer"):
         lora_only.begin(built(ablation="lora_only")[1], tmp_path / "bad.safetensors")
