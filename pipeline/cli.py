@@ -318,6 +318,49 @@ def export(path: str, layout: str, out: str, vocabulary: str, as_json: bool) -> 
 
 
 @cli.command()
+@click.argument("out")
+@click.option("--name", required=True, help="Name of the set: a-z 0-9 -.")
+@click.option(
+    "--preset",
+    type=click.Choice(["balanced", "spatialbench", "camera", "object-view"]),
+    default="balanced",
+    show_default=True,
+    help="Which kinds of edits, and what is balanced.",
+)
+@click.option("--per-kind", type=click.IntRange(1), help="Samples of each kind; default: 50, 100, 100 or 80.")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides between samples that fit equally well.")
+@click.option("--with-targets", is_flag=True, help="Also write target.png and the target's box for each sample.")
+@click.option("--out", "-o", "bench", required=True, help="Folder of the set.")
+@json_option
+def benchmark(
+    out: str,
+    name: str,
+    preset: str,
+    per_kind: int | None,
+    split: Any,
+    seed: int,
+    with_targets: bool,
+    bench: str,
+    as_json: bool,
+) -> None:
+    """Choose a balanced set of samples from the shards of OUT, with frozen keys and hashes, to compare editors on."""
+    from .commands.benchmark import print_benchmark, run_benchmark
+
+    found = run_benchmark(
+        out,
+        bench,
+        name=name,
+        preset=preset,
+        per_kind=per_kind or 0,
+        split=split,
+        seed=seed,
+        with_targets=with_targets,
+    )
+    _report(found, as_json, print_benchmark)
+
+
+@cli.command()
 @click.option("--out", default="", help="Output folder of a planned build; its disk is checked.")
 @click.option("--blender", default="", help="Blender executable to check.")
 @json_option
