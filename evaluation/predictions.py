@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..shards.codecs import U8, CodecError, encode_image, image_size
+from ..shards.codecs import U8, CodecError, decode_image, encode_image
 from ..shards.errors import BadInput
 from ..shards.index import as_json
 from ..shards.writer import replace_file
@@ -64,10 +63,8 @@ class Predictions:
     def has(self, key: str) -> bool:
         """Whether a key has an image that can be read to its end."""
         try:
-            image_size(self.path(key).read_bytes())
-            with Image.open(self.path(key)) as image:
-                image.load()
-        except (OSError, ValueError, SyntaxError, CodecError, BadInput):  # Pillow raises SyntaxError for broken PNG
+            decode_image(self.path(key).read_bytes())
+        except (OSError, CodecError):
             return False
         return True
 
@@ -134,7 +131,9 @@ def open_predictions(folder: str | Path, benchmark: Benchmark, *, editor: str, s
             f"{folder} holds predictions of {found.editor}, seed {found.seed}, not of {editor}, seed {seed}: use "
             "another --out"
         )
-    return read_predictions(folder, benchmark)
+    predictions = read_predictions(folder, benchmark)
+    predictions.tidy()  # a process that was killed may have left half a line, to which nothing can be appended
+    return predictions
 
 
 def _read_manifest(folder: Path) -> Manifest | None:

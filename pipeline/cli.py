@@ -361,6 +361,41 @@ def benchmark(
 
 
 @cli.command()
+@click.argument("bench")
+@click.option(
+    "--with",
+    "editor",
+    required=True,
+    metavar="EDITOR",
+    help='Folder of a run; diffusers pipeline (hub id or folder); "COMMAND {input} {prompt} {output}"; '
+    "openai:URL#model; copy; oracle; roundtrip:EDITOR.",
+)
+@click.option("--out", "-o", required=True, help="Folder of the predictions; rerun the command to resume.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Edits at once; models: one.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1),
+    default=600,
+    show_default=True,
+    metavar="SECONDS",
+    help="Limit for one edit of a command or a server.",
+)
+@click.option("--retry", is_flag=True, help="Try again the samples that failed before.")
+@json_option
+def edit(
+    bench: str, editor: str, out: str, seed: int, workers: int, timeout: float, retry: bool, as_json: bool
+) -> None:
+    """Run an editor on every sample of the benchmark set BENCH. Exit code 1 if any sample has no image."""
+    from .commands.edit import print_edit, run_edit
+
+    found = run_edit(bench, editor, out, seed=seed, workers=workers, timeout_s=timeout, retry=retry, quiet=as_json)
+    _report(found, as_json, print_edit)
+    if not found["complete"]:
+        raise SystemExit(1)
+
+
+@cli.command()
 @click.option("--out", default="", help="Output folder of a planned build; its disk is checked.")
 @click.option("--blender", default="", help="Blender executable to check.")
 @json_option
