@@ -300,7 +300,9 @@ def plan(
 
 @cli.command()
 @click.argument("path")
-@click.option("--layout", required=True, type=click.Choice(["spatialedit", "object3dit", "angles"]))
+@click.option(
+    "--layout", required=True, type=click.Choice(["spatialedit", "spatialedit-bench", "object3dit", "angles"])
+)
 @click.option("--out", "-o", required=True, help="Folder to write.")
 @click.option(
     "--vocabulary",
@@ -310,7 +312,7 @@ def plan(
 )
 @json_option
 def export(path: str, layout: str, out: str, vocabulary: str, as_json: bool) -> None:
-    """Write the shards of PATH (OUT or a folder of shards) in another project's layout."""
+    """Write the shards of PATH (OUT, a folder of shards or a benchmark set) in another project's layout."""
     from .commands.export import run_export
 
     found = run_export(path, layout, out, vocabulary)
