@@ -13,6 +13,7 @@ from ...shards.codecs import U8
 from ...shards.errors import BadInput
 from ...shards.extras import require_all
 from .editor import Base, Task
+from .vae import encode_and_decode
 
 
 class Diffusers(Base):
@@ -58,9 +59,9 @@ class Diffusers(Base):
             )
         return np.asarray(output.images[0].convert("RGB"))
 
-    def vae(self) -> Any:
-        """The pipeline's VAE. Raises BadInput if it has none."""
-        found = getattr(self._pipeline, "vae", None)
-        if found is None:
+    def roundtrip(self, image: U8) -> U8:
+        """In the image's own size: whether a pipeline resizes images is not known. Raises BadInput without a VAE."""
+        vae = getattr(self._pipeline, "vae", None)
+        if vae is None:
             raise BadInput(f"--with roundtrip:{self._model}: {type(self._pipeline).__name__} has no VAE")
-        return found
+        return encode_and_decode(vae, image)
