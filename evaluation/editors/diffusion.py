@@ -36,8 +36,8 @@ class Diffusers(Base):
         dtype = torch.bfloat16 if self._device == "cuda" else torch.float32
         try:
             loaded: Any = DiffusionPipeline.from_pretrained(self._model, torch_dtype=dtype)
-        except (OSError, ValueError, ImportError, AttributeError) as error:
-            detail = " ".join(str(error).split())[:300]
+        except (OSError, ValueError, LookupError, TypeError, ImportError, AttributeError, RuntimeError) as error:
+            detail = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise BadInput(f"--with {self._model}: diffusers cannot load it ({detail})") from None
         missing = {"image", "prompt"} - set(inspect.signature(loaded.__call__).parameters)
         if missing:

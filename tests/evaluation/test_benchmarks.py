@@ -162,3 +162,14 @@ def test_a_killed_command_leaves_nothing_that_counts(out: Path, tmp_path: Path):
     (tmp_path / ".set.half" / "benchmark.json").write_text("{}")
     make_benchmark(str(out), tmp_path / "set", name="trial", per_kind=1)
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_a_set_is_exported_for_spatialedit_bench(benchmark: Benchmark, tmp_path: Path):
+    found = run("export", benchmark.folder, "--layout", "spatialedit-bench", "--out", tmp_path / "se")
+    assert found.code == 0
+    items = json.loads((tmp_path / "se" / "SpatialEdit_Bench_Meta_File.json").read_text())
+    kinds = {record.key: record.edit.kind for record, _ in benchmark.samples()}
+    assert {item["image_id"] for item in items} == {
+        k for k, v in kinds.items() if v in ("translate", "scale", "camera")
+    }
+    assert "layout does not support swap edits" in found.out

@@ -49,6 +49,18 @@ def test_predictions_for_another_set_are_refused_by_its_digest(out: Path, benchm
             open_again(tmp_path / "pred", other)
 
 
+def test_a_process_that_was_killed_at_its_start_is_no_other_content(benchmark: Benchmark, tmp_path: Path):
+    (tmp_path / "pred").mkdir()
+    (tmp_path / "pred" / ".predictions.json.0123.tmp").touch()
+    open_predictions(tmp_path / "pred", benchmark, editor="me", seed=0)
+
+
+def test_an_error_holds_no_secret(benchmark: Benchmark, tmp_path: Path):
+    made = open_predictions(tmp_path / "pred", benchmark, editor="me", seed=0)
+    made.fail(benchmark.keys[0], "cannot open https://me:hunter2@host/x")
+    assert "hunter2" not in (tmp_path / "pred" / "errors.jsonl").read_text()
+
+
 def test_another_editor_or_seed_is_refused(benchmark: Benchmark, tmp_path: Path):
     open_predictions(tmp_path / "pred", benchmark, editor="me", seed=0)
     with pytest.raises(BadInput, match="predictions of me, seed 0, not of you, seed 0"):

@@ -167,7 +167,7 @@ def test_a_pipeline_that_does_not_edit_is_refused(benchmark: Benchmark, kontext:
     from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
 
     parts = tiny_base().components
-    FluxPipeline(**{name: part for name, part in parts.items()}).save_pretrained(tmp_path / "flux")
+    FluxPipeline(**parts).save_pretrained(tmp_path / "flux")
     with pytest.raises(BadInput, match="FluxPipeline takes no image"):
         editor(benchmark, tmp_path / "flux")
     (tmp_path / "model_index.json").write_text("{}")
