@@ -2,8 +2,8 @@
 
     from spatialdata_builder import stream
 
-In a wheel this file is the package's `__init__.py`, and `pipeline`, `sources`, `annotators`, `shards` and `training`
-lie beside it. In a checkout they are the top-level folders, and the lines at the end make them subpackages. The same
+In a wheel this file is the package's `__init__.py`, and `pipeline`, `evaluation`, `sources`, `annotators`, `shards` and
+`training` lie beside it. In a checkout they are the top-level folders, and the lines at the end make them subpackages. The same
 file serves both, so a module has the same name in both: `spatialdata_builder.shards.schema`.
 """
 
@@ -48,7 +48,7 @@ _EXPORTS = {
     "verify_folder": "shards.verify",
 }
 """The public names, and the modules that hold them. Importing the package loads none of these."""
-_FOLDERS = ("annotators", "pipeline", "shards", "sources", "training")
+_FOLDERS = ("annotators", "evaluation", "pipeline", "shards", "sources", "training")
 
 
 def __getattr__(name: str) -> Any:

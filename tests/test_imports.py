@@ -16,13 +16,14 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "spatialdata_builder"
-PACKAGES = ("annotators", "pipeline", "shards", "sources", "training")
+PACKAGES = ("annotators", "evaluation", "pipeline", "shards", "sources", "training")
 MAY_IMPORT = {
     "shards": {"shards"},
     "sources": {"sources", "shards"},
     "annotators": {"annotators", "shards"},
     "training": {"training", "shards"},
-    "pipeline": {"pipeline", "shards", "sources", "annotators", "training"},  # training: only its command
+    "evaluation": {"evaluation", "annotators", "shards", "sources", "training"},
+    "pipeline": {"pipeline", "evaluation", "shards", "sources", "annotators", "training"},  # training: only its command
 }
 FLOORS = {
     "pipeline": (
@@ -52,7 +53,7 @@ FLOORS = {
 }
 """Of the folders and files of a package, the lowest first: each may import those of lower floors."""
 HEAVY = ("torch", "ray", "bpy", "vllm", "transformers", "diffusers", "objaverse", "webdataset")
-SLOWEST_CPU_S = {"annotators": 0.7, "pipeline": 0.7, "shards": 0.7, "sources": 0.7, "training": 0.7}
+SLOWEST_CPU_S = dict.fromkeys(PACKAGES, 0.7)
 PRINTS = {
     "sources/blender/worker.py": "its replies to the caller",
 }

@@ -12,7 +12,7 @@ from tests.environments import ROOT, build_wheel, clean, install, run
 from tests.pipeline.releases import build_arguments, files_of, write_release
 
 pytestmark = pytest.mark.slow
-TAKEN = ("annotators", "pipeline", "sources", "training")
+TAKEN = ("annotators", "evaluation", "pipeline", "sources", "training")
 """Packages of the user; `shards` is a folder of theirs, with data."""
 ONLY_BUILD = ("ray", "trimesh", "shapely", "objaverse", "uv", "indexed_gzip", "requests", "torch")
 STREAM = """
@@ -21,7 +21,7 @@ from spatialdata_builder import read_samples, stream, verify_folder
 batch = next(stream("shards/full/train", recipe="full", seed=0).batches(2))
 report = verify_folder("shards")
 keys = [sample.key for sample in read_samples(sys.argv[1])]
-known = ("annotators", "pipeline", "shards", "sources", "training", "torch", "ray", "trimesh")
+known = ("annotators", "evaluation", "pipeline", "shards", "sources", "training", "torch", "ray", "trimesh")
 print(json.dumps([batch["source"].shape, len(report.problems), report.samples, len(keys),
                   [name for name in known if name in sys.modules]]))
 """
