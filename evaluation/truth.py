@@ -4,10 +4,9 @@ Invariant: every array of a `Truth` has the size of the target image.
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
-import cv2
 import numpy as np
 
 from ..annotators.edits.kind import Kind
@@ -105,26 +104,6 @@ class Truth:
     def category(self) -> str:
         """Of the edited object; empty for the camera."""
         return next((one.category for one in self.record.objects if one.id in self.edited), "")
-
-    def resized(self, width: int, height: int) -> "Truth":
-        """The same answer at another size: images by area or bicubic, labels and depth by their nearest pixel.
-
-        Boxes and cameras of the record keep their size, so this serves measurements of speed only.
-        """
-
-        def nearest(array: F32 | Labels | U8) -> F32 | Labels | U8:
-            return cv2.resize(array, (width, height), interpolation=cv2.INTER_NEAREST)
-
-        return replace(
-            self,
-            source=cv2.resize(self.source, (width, height), interpolation=cv2.INTER_CUBIC),
-            target=cv2.resize(self.target, (width, height), interpolation=cv2.INTER_CUBIC),
-            source_instances=nearest(self.source_instances),
-            target_instances=nearest(self.target_instances),
-            changed=nearest(self.changed.astype(np.uint8)) > 0,
-            source_metric=None if self.source_metric is None else nearest(self.source_metric),
-            target_metric=None if self.target_metric is None else nearest(self.target_metric),
-        )
 
 
 def read_truths(url: str, keys: Collection[str] | None = None) -> Iterator[Truth]:

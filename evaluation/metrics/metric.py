@@ -1,0 +1,88 @@
+"""What a metric is: its name, its range, which direction is better, and what a failure counts as."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Values = Mapping[str, float | None]
+"""Metric by name, of one prediction. None: it applies, but could not be measured (the object was not found), and
+counts as the worst score in one of the two means. A metric that does not apply is left out."""
+
+
+def _same(value: float) -> float:
+    return value
+
+
+def _error_of_psnr(db: float) -> float:
+    """Root of the mean squared error, as a share of the range: decibels have no zero point to normalize from."""
+    return 10 ** (-db / 20)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How to read a number."""
+
+    name: str
+    better: Literal["higher", "lower"]
+    worst: float
+    """The value that a failure counts as, and the end of the range on this side."""
+    best: float
+    unit: str = ""
+    about: str = ""
+    linear: Callable[[float], float] = _same
+    """Applied before a score is normalized between copy and oracle."""
+
+    def normalized(self, value: float, copy: float, oracle: float) -> float | None:
+        """0 for what `copy` gets, 1 for what `oracle` gets; negative if worse than `copy`. None if both get the same."""
+        low, high = self.linear(copy), self.linear(oracle)
+        if abs(high - low) < 1e-9:
+            return None
+        return (self.linear(value) - low) / (high - low)
+
+
+def _psnr(name: str, about: str) -> Metric:
+    return Metric(name, "higher", 0.0, 99.0, "dB", about, _error_of_psnr)
+
+
+def _share(name: str, about: str, better: Literal["higher", "lower"] = "higher", unit: str = "") -> Metric:
+    worst, best = (0.0, 1.0) if better == "higher" else (1.0, 0.0)
+    return Metric(name, better, worst, best, unit, about)
+
+
+ALL: Final = (
+    _psnr("psnr", "against the target, whole image"),
+    _psnr("psnr_changed", "against the target, where the edit changes the image"),
+    _psnr("psnr_object", "against the target, in the edited object's mask"),
+    _share("ssim", "SSIM against the target, whole image"),
+    _share("ssim_changed", "SSIM against the target, where the edit changes the image"),
+    _share("ssim_object", "SSIM against the target, in the edited object's mask"),
+    _share("ms_ssim", "MS-SSIM against the target, whole image"),
+    _share("ms_ssim_changed", "MS-SSIM against the target, where the edit changes the image"),
+    _share("ms_ssim_object", "MS-SSIM against the target, in the edited object's mask"),
+    _psnr("preserved_psnr", "against the source, where the edit changes nothing"),
+    _share("preserved_ssim", "SSIM against the source, where the edit changes nothing"),
+    _share("found", "whether the edited object was found (of a removal: whether it is gone)"),
+    _share("box_iou", "IoU of the found box with the exact one"),
+    _share("mask_iou", "IoU of the found mask with the exact one"),
+    Metric("center_px", "lower", 0.5, 0.0, "diag", "distance of the centers, as a share of the image's diagonal"),
+    Metric("center_m", "lower", 10.0, 0.0, "m", "the same on the support plane, in meters"),
+    Metric("scale_error", "lower", 1.0, 0.0, "octaves", "|log2| of found size over exact size"),
+    _share("left_behind", "how much of the object is still where it was", "lower"),
+    Metric("duplicates", "lower", 1.0, 0.0, "", "further copies of the object, at most 1 counted"),
+    _share("turned", "how far its appearance goes from the source's to the target's"),
+    _share("relation", "share of the instruction's places that hold for the found place"),
+    Metric("camera_position", "lower", 1.0, 0.0, "", "error of the camera's position over the asked way"),
+    Metric("camera_angle", "lower", 1.0, 0.0, "", "geodesic error of the camera's rotation over 90 degrees"),
+    Metric("viewpoint", "lower", 1.0, 0.0, "", "mean of both: SpatialEdit-Bench's viewpoint error"),
+    Metric("framing", "lower", 1.0, 0.0, "diag", "mean distance of the objects' centers, over the image's diagonal"),
+    Metric("depth_abs_rel", "lower", 1.0, 0.0, "", "AbsRel of the prediction's estimated depth, aligned"),
+)
+METRICS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in ALL}
+"""By name, in the order of reports."""
+ABSENT: Final[Mapping[str, str]] = {
+    "lpips": "needs weights that this package does not ship",
+    "dists": "needs weights that this package does not ship",
+    "dino": "needs weights that this package does not ship",
+    "clip": "needs weights that this package does not ship",
+}
+"""Metrics that reports list as absent, and why."""

@@ -1,0 +1,122 @@
+"""PSNR, SSIM and MS-SSIM: whole, where the edit changes the image, in the object's mask; and preservation elsewhere.
+
+Invariant: images of one size; regions without pixels give no number.
+
+SSIM (Wang et al. 2004, IEEE TIP 13(4), eq. 13): Gaussian window of 11 x 11 with sigma 1.5, K1 = 0.01, K2 = 0.03,
+L = 255, of luma (BT.601). MS-SSIM (Wang et al. 2003, Asilomar, eq. 7): up to five scales, each half of the one before
+by 2 x 2 means, with the exponents of section 3.2. A region's value is the mean over the window centers inside it; at
+coarser scales pixels count by the share that the region covers. The paper has whole images only: regions are our
+extension. An image whose side falls below 11 pixels has fewer scales, and the exponents are scaled to sum to one.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...shards.codecs import F32, U8, Mask
+from ...shards.geometry import psnr
+from ..truth import Truth
+
+WINDOW: Final = 11
+SIGMA: Final = 1.5
+_C1: Final = (0.01 * 255) ** 2
+_C2: Final = (0.03 * 255) ** 2
+_EXPONENTS: Final = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+_MIN_REGION: Final = 16
+"""Pixels of the smallest region that is judged."""
+
+
+def pixel_values(truth: Truth, prediction: U8) -> dict[str, float]:
+    """Metrics of the prediction's pixels (H, W, 3). Regions that are too small have no entry."""
+    kept = ~truth.changed
+    regions = {"": np.ones_like(kept), "changed": truth.changed, "object": truth.objects_mask}
+    regions = {name: mask for name, mask in regions.items() if np.count_nonzero(mask) >= _MIN_REGION}
+    values: dict[str, float] = {}
+    for name, mask in regions.items():
+        values[_named("psnr", name)] = psnr(prediction, truth.target, mask if name else None)
+    luma = _luma(prediction)
+    for name, (single, multi) in similarities(luma, _luma(truth.target), regions).items():
+        values[_named("ssim", name)], values[_named("ms_ssim", name)] = single, multi
+    if np.count_nonzero(kept) >= _MIN_REGION:
+        values["preserved_psnr"] = psnr(prediction, truth.source, kept)
+        similarity, _ = _ssim_maps(luma, _luma(truth.source))
+        values["preserved_ssim"] = max(float(similarity[kept].mean()), 0.0)
+    return values
+
+
+def _named(metric: str, region: str) -> str:
+    return f"{metric}_{region}" if region else metric
+
+
+def similarities(a: F32, b: F32, regions: Mapping[str, Mask]) -> dict[str, tuple[float, float]]:
+    """SSIM and MS-SSIM of two lumas (H, W), 0 to 255, over each region (H, W); both from 0 to 1.
+
+    Negative means, of images that are each other's opposite, count as 0. The region of all pixels leaves out the outer
+    five, whose window reaches beyond the image, as the authors' code does.
+    """
+    scales = list(_scales(a, b))
+    exponents = np.array(_EXPONENTS[: len(scales)]) / sum(_EXPONENTS[: len(scales)])
+    found: dict[str, tuple[float, float]] = {}
+    for name, mask in regions.items():
+        weights = _inner(mask).astype(np.float32)
+        single, multi = 0.0, 1.0
+        for level, ((similarity, contrast), exponent) in enumerate(zip(scales, exponents, strict=True)):
+            if level:
+                weights = _halved(weights)
+            inner = _inner(weights)
+            last = level == len(scales) - 1
+            mean = max(_mean(similarity if last else contrast, inner), 0.0)
+            multi *= mean ** float(exponent)
+            if level == 0:
+                single = max(_mean(similarity, inner), 0.0)
+        found[name] = (single, multi)
+    return found
+
+
+def _scales(a: F32, b: F32) -> Iterator[tuple[F32, F32]]:
+    for level in range(len(_EXPONENTS)):
+        if level:
+            if min(a.shape) < 2 * WINDOW:
+                return
+            a, b = _halved(a), _halved(b)
+        yield _ssim_maps(a, b)
+
+
+def _ssim_maps(a: F32, b: F32) -> tuple[F32, F32]:
+    """SSIM at each window center (H, W), and its factor of contrast and structure."""
+    mean_a, mean_b = _blur(a), _blur(b)
+    product, square_a, square_b = mean_a * mean_b, mean_a * mean_a, mean_b * mean_b
+    # One blur for the sum of both variances: SSIM never needs them apart.
+    spread = _blur(a * a + b * b) - square_a - square_b
+    contrast = (2 * (_blur(a * b) - product) + _C2) / (spread + _C2)
+    return contrast * (2 * product + _C1) / (square_a + square_b + _C1), contrast
+
+
+def _blur(image: F32) -> F32:
+    return cv2.GaussianBlur(image, (WINDOW, WINDOW), SIGMA, borderType=cv2.BORDER_REFLECT)
+
+
+def _inner(weights: NDArray[np.float32] | Mask) -> NDArray[np.float32] | Mask:
+    """Without the outer five pixels, unless nothing else is left of the region."""
+    edge = WINDOW // 2
+    inner = np.zeros_like(weights)
+    inner[edge:-edge, edge:-edge] = weights[edge:-edge, edge:-edge]
+    return inner if inner.any() else weights
+
+
+def _mean(values: F32, weights: NDArray[np.float32] | Mask) -> float:
+    total = float(weights.sum())
+    return float((values * weights).sum() / total) if total else 0.0
+
+
+def _halved(image: F32) -> F32:
+    """Means of 2 x 2 pixels; an odd last row or column is dropped."""
+    height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
+    return cv2.resize(image[:height, :width], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+
+
+def _luma(image: U8) -> F32:
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)

@@ -1,0 +1,280 @@
+"""Finds an object in a prediction by its exact pixels: no network, no weights.
+
+The object's pixels are known in the source and in the target, and so is the plate, the scene without it. For a place
+and a size, the *gain* is how much better the prediction is explained with the object there than without it:
+
+    gain = sum over the object's mask of |P - B|^2 - |P - T|^2
+
+of prediction P, plate B and object T (colors from 0 to 255): the logarithm of the ratio of two Gaussian likelihoods, up
+to a factor. Unlike a correlation it does not prefer small sizes, does not find the twin that the scene holds anyway,
+and works for objects of one color. Two correlations give it for all places. The *confidence* is the share of the
+object's contrast against the plate that is there:
+
+    confidence = sum of max(0, |T - B|^2 - |P - T|^2) / sum of |T - B|^2
+
+1 for the exact object, 0 for the plate and for anything further from the object than the plate is.
+
+The search is coarse (the object is 12 pixels wide), then fine (48 pixels), around the best places and around the places
+in source and target.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Final, Literal
+
+import cv2
+import numpy as np
+
+from ...shards.codecs import F32, U8, Mask
+from ...shards.geometry import box_iou, box_of_mask
+from ..truth import Truth
+from .plate import fit_colors, plate_of
+
+COARSE_PX, FINE_PX = 12.0, 48.0
+"""Root of the object's area, in pixels, at the two levels."""
+_MIN_SIDE: Final = 48
+"""Shorter side of the coarse image, in pixels, at least."""
+SCALES: Final = (0.62, 0.7, 0.79, 0.89, 1.0, 1.125, 1.27, 1.42, 1.6)
+"""Sizes that are tried with the object as the target shows it."""
+FEW_SCALES: Final = (0.79, 0.89, 1.0, 1.125, 1.27)
+"""The same as the source shows it."""
+CANDIDATES: Final = 3
+"""Places that are refined, besides those in source and target."""
+FOUND: Final = 0.35
+"""Least confidence of a place that counts as found: between what the test bed measures where the object is not, and
+where it is but blurred or recolored (docs/evaluation.md)."""
+_APART: Final = 0.2
+"""IoU of two boxes below which they are two places."""
+_SECOND: Final = 0.35
+"""Gain of a further copy over that of the best place, at least."""
+
+View = Literal["source", "target"]
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an object may be in a prediction. `x`, `y`: center of its box, pixels; `scale`: its size over that in the
+    view whose pixels were found."""
+
+    view: View
+    x: float
+    y: float
+    scale: float
+    gain: float
+    confidence: float
+    box: Box
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search found, best first. `places` are apart from one another, and each has at least `FOUND`."""
+
+    object: int
+    places: tuple[Place, ...]
+    best_confidence: float
+    """Also of a place that does not count as found; 0 if there is none."""
+
+    @property
+    def found(self) -> Place | None:
+        return self.places[0] if self.places else None
+
+    @property
+    def duplicated(self) -> bool:
+        return len(self.places) > 1
+
+
+def find(truth: Truth, prediction: U8, id: int) -> Search:
+    """Find an edited object in a prediction (H, W, 3) of the target's size."""
+    templates = list(_templates(truth, id))
+    if not templates:
+        return Search(id, (), 0.0)
+    fitted, plate = fit_colors(truth, prediction), plate_of(truth).image
+    side = np.sqrt(max(template.area for template in templates))
+    coarse_factor = min(1.0, max(COARSE_PX / side, _MIN_SIDE / min(prediction.shape[:2])))
+    fine_factor = max(min(1.0, FINE_PX / side), coarse_factor)
+    margin = max(max(template.pixels.shape[:2]) for template in templates) / 3
+    coarse = Level.make(fitted, plate, coarse_factor, margin)
+    fine = Level.make(fitted, plate, fine_factor, margin)
+    starts = [_at_home(template) for template in templates]
+    starts += islice(_apart(_coarse_places(coarse, templates)), CANDIDATES)
+    reach = 1.5 * fine_factor / coarse_factor + 1
+    refined = [_refine(fine, place, templates, reach) for place in starts]
+    refined.sort(key=lambda place: -place.gain)
+    best = max((place.confidence for place in refined), default=0.0)
+    kept = list(_apart(place for place in refined if place.confidence >= FOUND and place.gain > 0))
+    return Search(id, tuple(place for place in kept if place.gain >= _SECOND * kept[0].gain), best)
+
+
+@dataclass(frozen=True)
+class Template:
+    """An object's pixels in one view, cut to its box. `pixels` float32 (h, w, 3), 0 to 255; `mask` float32 (h, w)."""
+
+    view: View
+    pixels: F32
+    mask: F32
+    box: tuple[int, int, int, int]
+    scales: tuple[float, ...]
+
+    @cached_property
+    def area(self) -> float:
+        return float(self.mask.sum())
+
+    def resized(self, fx: float, fy: float) -> "Cut":
+        """At another size."""
+        height, width = self.mask.shape
+        size = max(2, round(width * fx)), max(2, round(height * fy))
+        how = cv2.INTER_AREA if fx < 1 else cv2.INTER_LINEAR
+        colors = cv2.resize(self.pixels * self.mask[..., None], size, interpolation=how)
+        return Cut(colors, cv2.resize(self.mask, size, interpolation=how))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A template at the size of a level. `colors` (h, w, 3): the object's, times the soft `mask` (h, w)."""
+
+    colors: F32
+    mask: F32
+
+    @cached_property
+    def energy(self) -> float:
+        """Sum of |T|^2 over the mask."""
+        return float((self.colors**2 / np.maximum(self.mask, 1e-3)[..., None]).sum())
+
+
+def _templates(truth: Truth, id: int) -> Iterator[Template]:
+    views: tuple[tuple[View, U8, Mask, tuple[float, ...]], ...] = (
+        ("target", truth.target, truth.masks(id)[1], SCALES),
+        ("source", truth.source, truth.masks(id)[0], FEW_SCALES),
+    )
+    shown = [view for view in views if view[2].any()]
+    for view, image, mask, scales in shown:
+        x0, y0, x1, y1 = box_of_mask(mask)
+        pixels = image[y0:y1, x0:x1].astype(np.float32)
+        # The only view that shows the object is searched at all sizes.
+        every = SCALES if len(shown) == 1 else scales
+        yield Template(view, pixels, mask[y0:y1, x0:x1].astype(np.float32), (x0, y0, x1, y1), every)
+
+
+@dataclass(frozen=True)
+class Level:
+    """Prediction and plate at one resolution, float32 (h, w, 3), with a margin on each side for places at the frame's
+    edge, in which both are equal."""
+
+    image: F32
+    plate: F32
+    against: F32
+    """|P - B|^2 - |P|^2 (h, w)."""
+    fx: float
+    fy: float
+    margin: int
+
+    @classmethod
+    def make(cls, image: F32, plate: U8, factor: float, margin: float) -> "Level":
+        height, width = image.shape[:2]
+        size = max(1, round(width * factor)), max(1, round(height * factor))
+        pad = max(2, round(margin * factor))
+        scaled = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (image, plate)]
+        p, b = (cv2.copyMakeBorder(np.float32(each), pad, pad, pad, pad, cv2.BORDER_REPLICATE) for each in scaled)
+        # In the margin the prediction equals the plate, so that an object beyond the frame explains nothing.
+        b[:pad], b[-pad:], b[:, :pad], b[:, -pad:] = p[:pad], p[-pad:], p[:, :pad], p[:, -pad:]
+        return cls(p, b, (b * b - 2 * p * b).sum(axis=2), size[0] / width, size[1] / height, pad)
+
+    def gains(self, cut: Cut, window: tuple[int, int, int, int] | None = None) -> F32:
+        """The gain of each place (upper left corner) inside a window (x0, y0, x1, y1), or of all."""
+        x0, y0, x1, y1 = window or (0, 0, self.image.shape[1], self.image.shape[0])
+        colors = cv2.matchTemplate(self.image[y0:y1, x0:x1], cut.colors, cv2.TM_CCORR)
+        return 2 * colors + cv2.matchTemplate(self.against[y0:y1, x0:x1], cut.mask, cv2.TM_CCORR) - cut.energy
+
+    def confidence(self, cut: Cut, x: int, y: int) -> float:
+        """Of an object whose upper left corner is at a pixel of this level."""
+        height, width = cut.mask.shape
+        weight = cut.mask
+        thing = cut.colors / np.maximum(weight, 1e-3)[..., None]
+        image, plate = (each[y : y + height, x : x + width] for each in (self.image, self.plate))
+        contrast = ((thing - plate) ** 2).sum(axis=2)
+        there = np.maximum(contrast - ((image - thing) ** 2).sum(axis=2), 0)
+        return float((weight * there).sum() / max(float((weight * contrast).sum()), 1.0))
+
+
+def _at_home(template: Template) -> Place:
+    x0, y0, x1, y1 = template.box
+    return Place(template.view, (x0 + x1) / 2, (y0 + y1) / 2, 1.0, 0.0, 0.0, (x0, y0, x1, y1))
+
+
+def _coarse_places(level: Level, templates: Sequence[Template]) -> Iterator[Place]:
+    """The two best places of each template and size, best first."""
+    found: list[Place] = []
+    for template in templates:
+        for scale in template.scales:
+            cut = template.resized(scale * level.fx, scale * level.fy)
+            height, width = cut.mask.shape
+            if height > level.image.shape[0] or width > level.image.shape[1]:
+                continue
+            gains = level.gains(cut)
+            for _ in range(2):
+                _, gain, _, (x, y) = cv2.minMaxLoc(gains)
+                if gain <= 0:
+                    break
+                found.append(_place(level, template, scale, cut, x, y, gain, 0.0))
+                gains[max(0, y - height // 2) : y + height // 2 + 1, max(0, x - width // 2) : x + width // 2 + 1] = 0
+    return iter(sorted(found, key=lambda place: -place.gain))
+
+
+def _place(
+    level: Level, template: Template, scale: float, cut: Cut, x: float, y: float, gain: float, confidence: float
+) -> Place:
+    """The place of an upper left corner of a level, in pixels of the prediction."""
+    height, width = cut.mask.shape
+    center_x, center_y = (x + width / 2 - level.margin) / level.fx, (y + height / 2 - level.margin) / level.fy
+    half_x, half_y = template.mask.shape[1] * scale / 2, template.mask.shape[0] * scale / 2
+    box = center_x - half_x, center_y - half_y, center_x + half_x, center_y + half_y
+    return Place(
+        template.view, center_x, center_y, scale, gain / (level.fx * level.fy), confidence, box
+    )
+
+
+def _refine(level: Level, place: Place, templates: Sequence[Template], reach: float) -> Place:
+    """The best place near another one: first in coarse steps of size and place, then in finer ones."""
+    template = next(one for one in templates if one.view == place.view)
+    for steps, radius in (((0.94, 1.0, 1.06), round(reach)), ((0.97, 1.0, 1.03), 2)):
+        tried = [_best_near(level, place, template, place.scale * step, radius) for step in steps]
+        place = max(tried, key=lambda one: one.gain)
+    return place
+
+
+def _best_near(level: Level, place: Place, template: Template, scale: float, radius: int) -> Place:
+    cut = template.resized(scale * level.fx, scale * level.fy)
+    height, width = cut.mask.shape
+    rows, columns = level.image.shape[:2]
+    left = round(place.x * level.fx + level.margin - width / 2)
+    top = round(place.y * level.fy + level.margin - height / 2)
+    x0, y0 = (max(0, min(left - radius, columns - width)), max(0, min(top - radius, rows - height)))
+    x1, y1 = min(columns, max(left + radius, 0) + width), min(rows, max(top + radius, 0) + height)
+    if width > columns or height > rows or x1 - x0 < width or y1 - y0 < height:
+        return _place(level, template, scale, cut, left, top, -np.inf, 0.0)
+    gains = level.gains(cut, (x0, y0, x1, y1))
+    _, gain, _, (x, y) = cv2.minMaxLoc(gains)
+    confidence = level.confidence(cut, x0 + x, y0 + y)
+    dx, dy = _vertex(gains[y], x), _vertex(gains[:, x], y)
+    return _place(level, template, scale, cut, x0 + x + dx, y0 + y + dy, gain, confidence)
+
+
+def _vertex(line: F32, at: int) -> float:
+    """Offset of the vertex of the parabola through a maximum and its neighbors, -0.5 to 0.5."""
+    if not 0 < at < len(line) - 1:
+        return 0.0
+    before, here, after = (float(value) for value in line[at - 1 : at + 2])
+    bend = before - 2 * here + after
+    return float(np.clip((before - after) / (2 * bend), -0.5, 0.5)) if bend < 0 else 0.0
+
+
+def _apart(places: Iterable[Place]) -> Iterator[Place]:
+    """The places that do not overlap a better one."""
+    kept: list[Place] = []
+    for place in places:
+        if all(box_iou(place.box, other.box) < _APART for other in kept):
+            kept.append(place)
+            yield place
