@@ -8,6 +8,9 @@ Values = Mapping[str, float | None]
 """Metric by name, of one prediction. None: it applies, but could not be measured (the object was not found), and
 counts as the worst score in one of the two means. A metric that does not apply is left out."""
 
+MAX_SHIFT: Final = 0.5
+"""Largest distance of centers that counts, as a share of the image's diagonal."""
+
 
 def _same(value: float) -> float:
     return value
@@ -31,6 +34,12 @@ class Metric:
     about: str = ""
     linear: Callable[[float], float] = _same
     """Applied before a score is normalized between copy and oracle."""
+    per_diagonal: bool = False
+    """Whether `worst` is a share of the image's diagonal, where values are in pixels."""
+
+    def worst_for(self, diagonal: float) -> float:
+        """What a failure counts as, for an image with this diagonal in pixels."""
+        return self.worst * diagonal if self.per_diagonal else self.worst
 
     def normalized(self, value: float, copy: float, oracle: float) -> float | None:
         """0 for what `copy` gets, 1 for what `oracle` gets; negative if worse than `copy`. None if both get the same."""
@@ -64,11 +73,11 @@ ALL: Final = (
     _share("found", "whether the edited object was found (of a removal: whether it is gone)"),
     _share("box_iou", "IoU of the found box with the exact one"),
     _share("mask_iou", "IoU of the found mask with the exact one"),
-    Metric("center_px", "lower", 0.5, 0.0, "diag", "distance of the centers, as a share of the image's diagonal"),
+    Metric("center_px", "lower", MAX_SHIFT, 0.0, "px", "distance of the centers of the boxes", per_diagonal=True),
     Metric("center_m", "lower", 10.0, 0.0, "m", "the same on the support plane, in meters"),
     Metric("scale_error", "lower", 1.0, 0.0, "octaves", "|log2| of found size over exact size"),
     _share("left_behind", "how much of the object is still where it was", "lower"),
-    Metric("duplicates", "lower", 1.0, 0.0, "", "further copies of the object, at most 1 counted"),
+    _share("duplicated", "whether the object is there more than once", "lower"),
     _share("turned", "how far its appearance goes from the source's to the target's"),
     _share("relation", "share of the instruction's places that hold for the found place"),
     Metric("camera_position", "lower", 1.0, 0.0, "", "error of the camera's position over the asked way"),

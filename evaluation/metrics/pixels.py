@@ -14,10 +14,9 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ...shards.codecs import F32, U8, Mask
-from ...shards.geometry import psnr
+from ...shards.geometry import EQUAL_DB
 from ..truth import Truth
 
 WINDOW: Final = 11
@@ -30,25 +29,41 @@ _MIN_REGION: Final = 16
 
 
 def pixel_values(truth: Truth, prediction: U8) -> dict[str, float]:
-    """Metrics of the prediction's pixels (H, W, 3). Regions that are too small have no entry."""
-    kept = ~truth.changed
-    regions = {"": np.ones_like(kept), "changed": truth.changed, "object": truth.objects_mask}
+    """Metrics of the prediction's pixels (H, W, 3). Regions that are too small have no entry.
+
+    What the edit does not change is equal in source and target, so preservation is read from the comparison with the
+    target. A window that reaches into the changed region sees the target there: an exact edit loses nothing.
+    """
+    regions = {
+        "": np.ones_like(truth.changed),
+        "changed": truth.changed,
+        "object": truth.objects_mask,
+        "preserved": ~truth.changed,
+    }
     regions = {name: mask for name, mask in regions.items() if np.count_nonzero(mask) >= _MIN_REGION}
+    squares = _squared_errors(prediction, truth.target)
+    found = similarities(_luma(prediction), _luma(truth.target), regions)
     values: dict[str, float] = {}
     for name, mask in regions.items():
-        values[_named("psnr", name)] = psnr(prediction, truth.target, mask if name else None)
-    luma = _luma(prediction)
-    for name, (single, multi) in similarities(luma, _luma(truth.target), regions).items():
-        values[_named("ssim", name)], values[_named("ms_ssim", name)] = single, multi
-    if np.count_nonzero(kept) >= _MIN_REGION:
-        values["preserved_psnr"] = psnr(prediction, truth.source, kept)
-        similarity, _ = _ssim_maps(luma, _luma(truth.source))
-        values["preserved_ssim"] = max(float(similarity[kept].mean()), 0.0)
+        single, multi = found[name]
+        db = _decibels(float((squares[mask] if name else squares).mean(dtype=np.float64)))
+        if name == "preserved":
+            values |= {"preserved_psnr": db, "preserved_ssim": single}
+        else:
+            end = f"_{name}" if name else ""
+            values |= {f"psnr{end}": db, f"ssim{end}": single, f"ms_ssim{end}": multi}
     return values
 
 
-def _named(metric: str, region: str) -> str:
-    return f"{metric}_{region}" if region else metric
+def _squared_errors(a: U8, b: U8) -> F32:
+    """Squared differences (H, W), as means over the channels."""
+    difference = cv2.absdiff(a, b).astype(np.float32)
+    return (difference * difference).mean(axis=2)
+
+
+def _decibels(error: float) -> float:
+    """PSNR as `shards.geometry.psnr` defines it, of a mean squared error."""
+    return min(float(10 * np.log10(255.0**2 / error)), EQUAL_DB) if error > 0 else EQUAL_DB
 
 
 def similarities(a: F32, b: F32, regions: Mapping[str, Mask]) -> dict[str, tuple[float, float]]:
@@ -61,17 +76,14 @@ def similarities(a: F32, b: F32, regions: Mapping[str, Mask]) -> dict[str, tuple
     exponents = np.array(_EXPONENTS[: len(scales)]) / sum(_EXPONENTS[: len(scales)])
     found: dict[str, tuple[float, float]] = {}
     for name, mask in regions.items():
-        weights = _inner(mask).astype(np.float32)
-        single, multi = 0.0, 1.0
-        for level, ((similarity, contrast), exponent) in enumerate(zip(scales, exponents, strict=True)):
+        weights = mask.astype(np.float32)
+        single, multi = _mean(scales[0][0], weights), 1.0
+        for level, (similarity, contrast) in enumerate(scales):
             if level:
                 weights = _halved(weights)
-            inner = _inner(weights)
-            last = level == len(scales) - 1
-            mean = max(_mean(similarity if last else contrast, inner), 0.0)
-            multi *= mean ** float(exponent)
-            if level == 0:
-                single = max(_mean(similarity, inner), 0.0)
+            # Eq. 7: luminance counts at the last scale only.
+            factor = _mean(similarity if level == len(scales) - 1 else contrast, weights)
+            multi *= factor ** float(exponents[level])
         found[name] = (single, multi)
     return found
 
@@ -99,17 +111,14 @@ def _blur(image: F32) -> F32:
     return cv2.GaussianBlur(image, (WINDOW, WINDOW), SIGMA, borderType=cv2.BORDER_REFLECT)
 
 
-def _inner(weights: NDArray[np.float32] | Mask) -> NDArray[np.float32] | Mask:
-    """Without the outer five pixels, unless nothing else is left of the region."""
+def _mean(values: F32, weights: F32) -> float:
+    """Weighted mean without the outer five pixels, unless nothing else is left of the region; at least 0."""
     edge = WINDOW // 2
-    inner = np.zeros_like(weights)
-    inner[edge:-edge, edge:-edge] = weights[edge:-edge, edge:-edge]
-    return inner if inner.any() else weights
-
-
-def _mean(values: F32, weights: NDArray[np.float32] | Mask) -> float:
+    inner = weights[edge:-edge, edge:-edge]
+    if inner.any():
+        values, weights = values[edge:-edge, edge:-edge], inner
     total = float(weights.sum())
-    return float((values * weights).sum() / total) if total else 0.0
+    return max(float(np.vdot(values, weights)) / total, 0.0) if total else 0.0
 
 
 def _halved(image: F32) -> F32:

@@ -241,7 +241,7 @@ def _refine(level: Level, place: Place, templates: Sequence[Template], reach: fl
     template = next(one for one in templates if one.view == place.view)
     for steps, radius in (((0.94, 1.0, 1.06), round(reach)), ((0.97, 1.0, 1.03), 2)):
         tried = [_best_near(level, place, template, place.scale * step, radius) for step in steps]
-        place = max(tried, key=lambda one: one.gain)
+        place = max(tried, key=lambda one: one.gain * one.confidence)  # of equal gains, the better likeness
     return place
 
 

@@ -1,0 +1,140 @@
+"""The camera of a prediction, from its features and the exact depth of the source.
+
+Corners of the source have exact points in the world. Where the prediction shows them again, they give its camera:
+SIFT (Lowe 2004) with the ratio test of its section 7.1, then PnP with RANSAC (Fischler and Bolles 1981) and a
+refinement on the inliers. Its K is the exact one, since our camera edits keep the lens.
+
+The viewpoint error is that of SpatialEdit-Bench: the mean of |C - C_gt| / |C_gt - C_src| and of the geodesic angle
+between the rotations over 90 degrees. Both are capped at 1 here, so that one failure does not outweigh a set. Where the
+features do not suffice the camera is unknown, and the numbers are None: so are those of a view from behind.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+import cv2
+import numpy as np
+
+from ...shards.codecs import U8
+from ...shards.geometry import F64, invert_rigid, matrix3, matrix4, project, transform, unproject
+from ...shards.schema import View
+from ..truth import Truth
+
+RATIO: Final = 0.8
+MIN_INLIERS: Final = 10
+REPROJECTION_PX: Final = 3.0
+"""Largest reprojection error of an inlier, at 512 pixels; in proportion for other sizes."""
+_MAX_FEATURES: Final = 800
+_MIN_WAY: Final = 1e-3
+"""Meters that the camera moves, at least, for an error of its position relative to the way."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """`world_from_camera` (4, 4) of a prediction, and the number of features that agree with it."""
+
+    world_from_camera: F64
+    inliers: int
+
+
+def camera_values(truth: Truth, prediction: U8) -> dict[str, float | None]:
+    """Metrics of a camera edit; empty for other edits, and where the cameras or the depth are not known."""
+    cameras = truth.record.camera
+    if truth.record.edit.kind != "camera" or truth.source_metric is None:
+        return {}
+    if not (cameras.source.known and cameras.target.known):
+        return {}
+    found = estimate_camera(truth, prediction)
+    if found is None:
+        return dict.fromkeys(("camera_position", "camera_angle", "viewpoint", "framing"))
+    position, angle = pose_error(found.world_from_camera, cameras.target, cameras.source)
+    errors = [min(angle, 1.0), *([] if position is None else [min(position, 1.0)])]
+    values: dict[str, float | None] = {"camera_angle": min(angle, 1.0), "viewpoint": float(np.mean(errors))}
+    if position is not None:
+        values["camera_position"] = min(position, 1.0)
+    return values | {"framing": _framing(truth, found.world_from_camera)}
+
+
+def pose_error(found: F64, target: View, source: View) -> tuple[float | None, float]:
+    """Error of the position over the asked way (None if the camera stays), and of the rotation over 90 degrees."""
+    exact, start = matrix4(target.world_from_camera), matrix4(source.world_from_camera)
+    way = float(np.linalg.norm(exact[:3, 3] - start[:3, 3]))
+    position = float(np.linalg.norm(found[:3, 3] - exact[:3, 3])) / way if way > _MIN_WAY else None
+    turn = found[:3, :3].T @ exact[:3, :3]
+    angle = float(np.rad2deg(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))))
+    return position, angle / 90
+
+
+def estimate_camera(truth: Truth, prediction: U8) -> Camera | None:
+    """The camera of a prediction; None if too few features agree on one."""
+    assert truth.source_metric is not None
+    source = truth.record.camera.source
+    pixels, described = _features(truth.source)
+    found, candidates = _features(prediction)
+    if len(pixels) < MIN_INLIERS or len(found) < MIN_INLIERS:
+        return None
+    pairs = _matches(described, candidates)
+    columns, rows = pixels[pairs[:, 0]].astype(np.intp).T
+    valid = truth.source_metric[rows, columns] > 0
+    if np.count_nonzero(valid) < MIN_INLIERS:
+        return None
+    world = unproject(truth.source_metric, matrix3(source.K), matrix4(source.world_from_camera))
+    points, seen = world[rows, columns][valid], found[pairs[:, 1]][valid].astype(np.float64)
+    return _pose(points, seen, matrix3(truth.record.camera.target.K), REPROJECTION_PX * max(truth.size) / 512)
+
+
+def _pose(points: F64, pixels: F64, camera: F64, tolerance: float) -> Camera | None:
+    """PnP on world points (N, 3) and their pixels (N, 2)."""
+    cv2.setRNGSeed(0)  # RANSAC draws from OpenCV's own generator: the same prediction gets the same number
+    done, turn, shift, inliers = cv2.solvePnPRansac(
+        points, pixels, camera, None, iterationsCount=1000, reprojectionError=tolerance, flags=cv2.SOLVEPNP_EPNP
+    )
+    if not done or inliers is None or len(inliers) < MIN_INLIERS:
+        return None
+    chosen = inliers.ravel()
+    turn, shift = cv2.solvePnPRefineLM(points[chosen], pixels[chosen], camera, None, turn, shift)
+    camera_from_world = np.eye(4)
+    camera_from_world[:3, :3], camera_from_world[:3, 3] = cv2.Rodrigues(turn)[0], shift.ravel()
+    return Camera(invert_rigid(camera_from_world), len(chosen))
+
+
+def _features(image: U8) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (N, 2), in pixels with centers at halves, and descriptors (N, 128), as root SIFT."""
+    points, described = _detector().detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)
+    if described is None:
+        return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
+    described = np.sqrt(described / np.maximum(described.sum(axis=1, keepdims=True), 1e-6))
+    return np.array([point.pt for point in points], np.float32) + 0.5, described.astype(np.float32)
+
+
+@cache
+def _detector() -> cv2.SIFT:
+    return cv2.SIFT.create(nfeatures=_MAX_FEATURES, contrastThreshold=0.02)
+
+
+def _matches(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pairs of indexes (N, 2) that pass the ratio test, and are each other's best."""
+    likeness = a @ b.T  # unit vectors: |a - b|^2 = 2 - 2 ab
+    if b.shape[0] < 2:
+        return np.zeros((0, 2), np.intp)
+    best = likeness.argmax(axis=1)
+    top = np.partition(likeness, -2, axis=1)[:, -2:]
+    distances = np.sqrt(np.maximum(2 - 2 * top, 0))
+    mutual = likeness.argmax(axis=0)[best] == np.arange(len(a))
+    kept = np.flatnonzero((distances[:, 1] < RATIO * distances[:, 0]) & mutual)
+    return np.stack([kept, best[kept]], axis=1)
+
+
+def _framing(truth: Truth, world_from_camera: F64) -> float:
+    """Mean distance between the projections of the visible objects' centers under the found and the exact camera, over
+    the image's diagonal; at most 1."""
+    view = truth.record.camera.target
+    shown = [one for one in truth.record.objects if one.known and any(one.target_box)]
+    centers = [transform(matrix4(one.target_pose), [0.0, 0.0, one.size_m[2] / 2]) for one in shown]
+    if not centers:
+        return 0.0
+    exact, _ = project(np.array(centers), matrix3(view.K), matrix4(view.world_from_camera))
+    found, depth = project(np.array(centers), matrix3(view.K), world_from_camera)
+    distances = np.where(depth > 0, np.linalg.norm(found - exact, axis=1) / truth.diagonal, 1.0)
+    return float(np.minimum(distances, 1.0).mean())
