@@ -40,15 +40,12 @@ class Sight:
 
     thing: SceneObject
     search: Search
+    place: Place | None
+    """Of several copies, the nearest to the exact place: what is too much counts as `duplicated` and `left_behind`."""
     shift: tuple[float, float]
     """From the exact center of the box to the found one, pixels; zeros if it was not found."""
     scale: float
     """Found size over exact size; 1 if it was not found."""
-
-    @property
-    def place(self) -> Place | None:
-        return self.search.found
-
 
 def sights(truth: Truth, prediction: U8) -> list[Sight]:
     """Where a prediction shows the edited objects, in the order of `Truth.edited`. Empty for the camera."""
@@ -57,14 +54,15 @@ def sights(truth: Truth, prediction: U8) -> list[Sight]:
 
 
 def _sight(truth: Truth, prediction: U8, thing: SceneObject) -> Sight:
-    search = find(truth, prediction, thing.id)
-    place, exact = search.found, exact_box(truth, thing)
-    if place is None or exact is None:
-        return Sight(thing, search, (0.0, 0.0), 1.0)
-    shift = place.x - (exact[0] + exact[2]) / 2, place.y - (exact[1] + exact[3]) / 2
+    search, exact = find(truth, prediction, thing.id), exact_box(truth, thing)
+    if not search.places or exact is None:
+        return Sight(thing, search, next(iter(search.places), None), (0.0, 0.0), 1.0)
+    x, y = (exact[0] + exact[2]) / 2, (exact[1] + exact[3]) / 2
+    place = min(search.places, key=lambda one: np.hypot(one.x - x, one.y - y))
+    shift = place.x - x, place.y - y
     sides = np.subtract(place.box[2:], place.box[:2]), np.subtract(exact[2:], exact[:2])
     scale = place.scale if place.view == "target" else float(np.sqrt(np.prod(sides[0] / sides[1])))
-    return Sight(thing, search, shift, scale)
+    return Sight(thing, search, place, shift, scale)
 
 
 def exact_box(truth: Truth, thing: SceneObject) -> list[int] | None:

@@ -21,6 +21,9 @@ _MIN_FIT: Final = 0.05
 _GAIN, _OFFSET = (0.6, 1.6), 48.0
 """Limits of a change of color; beyond them, another background was painted."""
 
+_OTHER, _REPAINTED = 24.0, 0.4
+"""Levels from which on a pixel has another color, and the share of such pixels in a repainted background."""
+
 
 @dataclass(frozen=True)
 class Plate:
@@ -84,6 +87,22 @@ def fit_colors(truth: Truth, prediction: U8) -> F32:
     moderate = (gain > _GAIN[0]) & (gain < _GAIN[1]) & (np.abs(offset) < _OFFSET)
     better = np.abs(found * gain + offset - wanted).mean() < 0.8 * np.abs(found - wanted).mean()
     return values * gain + offset if moderate.all() and better else values
+
+
+def is_repainted(truth: Truth, fitted: F32) -> bool:
+    """Whether most of what the edit should keep has other colors, after `fit_colors`."""
+    step = max(1, max(fitted.shape[:2]) // _FIT_SIDE)
+    kept = ~truth.changed[::step, ::step]
+    if not kept.any():
+        return False
+    difference = np.abs(fitted[::step, ::step][kept] - truth.source[::step, ::step][kept]).max(axis=1)
+    return float(np.mean(difference > _OTHER)) > _REPAINTED
+
+
+def own_plate(image: F32, side: float) -> F32:
+    """The means (H, W, 3) of an image around each pixel, over one and a half times an object's side in pixels."""
+    size = round(1.5 * side) | 1
+    return cv2.blur(image, (size, size))
 
 
 def _least_squares(found: F32, wanted: F32) -> tuple[F32, F32]:

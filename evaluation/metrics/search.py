@@ -15,10 +15,11 @@ object's contrast against the plate that is there:
 1 for the exact object, 0 for the plate and for anything further from the object than the plate is.
 
 The search is coarse (the object is 12 pixels wide), then fine (48 pixels), around the best places and around the places
-in source and target.
+in source and target. Where an editor painted another background, the plate would explain nothing anywhere: then a
+blurred copy of the prediction takes its place.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -30,7 +31,7 @@ import numpy as np
 from ...shards.codecs import F32, U8, Mask
 from ...shards.geometry import box_iou, box_of_mask
 from ..truth import Truth
-from .plate import fit_colors, plate_of
+from .plate import fit_colors, is_repainted, own_plate, plate_of
 
 COARSE_PX, FINE_PX = 12.0, 48.0
 """Root of the object's area, in pixels, at the two levels."""
@@ -46,9 +47,10 @@ FOUND: Final = 0.35
 """Least confidence of a place that counts as found: between what the test bed measures where the object is not, and
 where it is but blurred or recolored (docs/evaluation.md)."""
 _APART: Final = 0.2
-"""IoU of two boxes below which they are two places."""
-_SECOND: Final = 0.35
-"""Gain of a further copy over that of the best place, at least."""
+"""IoU of two boxes below which they are two places to refine. Of copies: common area over that of the smaller box."""
+_SECOND_CONFIDENCE, _SECOND_GAIN = 0.8, 0.08
+"""Of a further copy, over those of the best place, at least. The gain grows with the object's area: a copy may be far
+away and small."""
 
 View = Literal["source", "target"]
 Box = tuple[float, float, float, float]
@@ -70,16 +72,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Search:
-    """What a search found, best first. `places` are apart from one another, and each has at least `FOUND`."""
+    """What a search found. `places` are apart from one another, best first, and each has at least `FOUND`: several if
+    there are copies."""
 
     object: int
     places: tuple[Place, ...]
     best_confidence: float
     """Also of a place that does not count as found; 0 if there is none."""
-
-    @property
-    def found(self) -> Place | None:
-        return self.places[0] if self.places else None
 
     @property
     def duplicated(self) -> bool:
@@ -91,8 +90,9 @@ def find(truth: Truth, prediction: U8, id: int) -> Search:
     templates = list(_templates(truth, id))
     if not templates:
         return Search(id, (), 0.0)
-    fitted, plate = fit_colors(truth, prediction), plate_of(truth).image
-    side = np.sqrt(max(template.area for template in templates))
+    side = float(np.sqrt(max(template.area for template in templates)))
+    fitted = fit_colors(truth, prediction)
+    plate = own_plate(fitted, side) if is_repainted(truth, fitted) else plate_of(truth).image
     coarse_factor = min(1.0, max(COARSE_PX / side, _MIN_SIDE / min(prediction.shape[:2])))
     fine_factor = max(min(1.0, FINE_PX / side), coarse_factor)
     margin = max(max(template.pixels.shape[:2]) for template in templates) / 3
@@ -104,8 +104,14 @@ def find(truth: Truth, prediction: U8, id: int) -> Search:
     refined = [_refine(fine, place, templates, reach) for place in starts]
     refined.sort(key=lambda place: -place.gain)
     best = max((place.confidence for place in refined), default=0.0)
-    kept = list(_apart(place for place in refined if place.confidence >= FOUND and place.gain > 0))
-    return Search(id, tuple(place for place in kept if place.gain >= _SECOND * kept[0].gain), best)
+    kept = list(_apart((place for place in refined if place.confidence >= FOUND and place.gain > 0), _common))
+    return Search(id, tuple(place for place in kept if _is_copy(place, kept[0])), best)
+
+
+def _is_copy(place: Place, best: Place) -> bool:
+    return (
+        place.confidence >= _SECOND_CONFIDENCE * best.confidence and place.gain >= _SECOND_GAIN * best.gain
+    )
 
 
 @dataclass(frozen=True)
@@ -172,7 +178,7 @@ class Level:
     margin: int
 
     @classmethod
-    def make(cls, image: F32, plate: U8, factor: float, margin: float) -> "Level":
+    def make(cls, image: F32, plate: F32 | U8, factor: float, margin: float) -> "Level":
         height, width = image.shape[:2]
         size = max(1, round(width * factor)), max(1, round(height * factor))
         pad = max(2, round(margin * factor))
@@ -271,10 +277,17 @@ def _vertex(line: F32, at: int) -> float:
     return float(np.clip((before - after) / (2 * bend), -0.5, 0.5)) if bend < 0 else 0.0
 
 
-def _apart(places: Iterable[Place]) -> Iterator[Place]:
+def _apart(places: Iterable[Place], overlap: Callable[[Box, Box], float] = box_iou) -> Iterator[Place]:
     """The places that do not overlap a better one."""
     kept: list[Place] = []
     for place in places:
-        if all(box_iou(place.box, other.box) < _APART for other in kept):
+        if all(overlap(place.box, other.box) < _APART for other in kept):
             kept.append(place)
             yield place
+
+
+def _common(a: Box, b: Box) -> float:
+    """Common area of two boxes over that of the smaller one."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
+    return max(width, 0.0) * max(height, 0.0) / smaller
