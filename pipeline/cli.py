@@ -300,7 +300,9 @@ def plan(
 
 @cli.command()
 @click.argument("path")
-@click.option("--layout", required=True, type=click.Choice(["spatialedit", "object3dit", "angles"]))
+@click.option(
+    "--layout", required=True, type=click.Choice(["spatialedit", "spatialedit-bench", "object3dit", "angles"])
+)
 @click.option("--out", "-o", required=True, help="Folder to write.")
 @click.option(
     "--vocabulary",
@@ -310,11 +312,89 @@ def plan(
 )
 @json_option
 def export(path: str, layout: str, out: str, vocabulary: str, as_json: bool) -> None:
-    """Write the shards of PATH (OUT or a folder of shards) in another project's layout."""
+    """Write the shards of PATH (OUT, a folder of shards or a benchmark set) in another project's layout."""
     from .commands.export import run_export
 
     found = run_export(path, layout, out, vocabulary)
     _report(found, as_json, print_export)
+
+
+@cli.command()
+@click.argument("out")
+@click.option("--name", required=True, help="Name of the set: a-z 0-9 -.")
+@click.option(
+    "--preset",
+    type=click.Choice(["balanced", "spatialbench", "camera", "object-view"]),
+    default="balanced",
+    show_default=True,
+    help="Which kinds of edits, and what is balanced.",
+)
+@click.option("--per-kind", type=click.IntRange(1), help="Samples of each kind; default: 50, 100, 100 or 80.")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides between samples that fit equally well.")
+@click.option("--with-targets", is_flag=True, help="Also write target.png and the target's box for each sample.")
+@click.option("--out", "-o", "bench", required=True, help="Folder of the set.")
+@json_option
+def benchmark(
+    out: str,
+    name: str,
+    preset: str,
+    per_kind: int | None,
+    split: Any,
+    seed: int,
+    with_targets: bool,
+    bench: str,
+    as_json: bool,
+) -> None:
+    """Choose a balanced set of samples from the shards of OUT, with frozen keys and hashes, to compare editors on."""
+    from .commands.benchmark import print_benchmark, run_benchmark
+
+    found = run_benchmark(
+        out,
+        bench,
+        name=name,
+        preset=preset,
+        per_kind=per_kind or 0,
+        split=split,
+        seed=seed,
+        with_targets=with_targets,
+    )
+    _report(found, as_json, print_benchmark)
+
+
+@cli.command()
+@click.argument("bench")
+@click.option(
+    "--with",
+    "editor",
+    required=True,
+    metavar="EDITOR",
+    help='Folder of a run; diffusers pipeline (hub id or folder); "COMMAND {input} {prompt} {output}"; '
+    "openai:URL#model; copy; oracle; roundtrip:EDITOR.",
+)
+@click.option("--out", "-o", required=True, help="Folder of the predictions; rerun the command to resume.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Edits at once; models: one.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1),
+    default=600,
+    show_default=True,
+    metavar="SECONDS",
+    help="Limit for one edit of a command or a server.",
+)
+@click.option("--retry", is_flag=True, help="Try again the samples that failed before.")
+@json_option
+def edit(
+    bench: str, editor: str, out: str, seed: int, workers: int, timeout: float, retry: bool, as_json: bool
+) -> None:
+    """Run an editor on every sample of the benchmark set BENCH. Exit code 1 if any sample has no image."""
+    from .commands.edit import print_edit, run_edit
+
+    found = run_edit(bench, editor, out, seed=seed, workers=workers, timeout_s=timeout, retry=retry, quiet=as_json)
+    _report(found, as_json, print_edit)
+    if not found["complete"]:
+        raise SystemExit(1)
 
 
 @cli.command()

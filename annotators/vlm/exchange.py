@@ -2,7 +2,7 @@
 
 A socket's timeout restarts with each byte, so a server that sends single bytes would never time out. A reply without
 end would fill the memory. Invariant: whatever the server does, `send` returns or raises within the time limit, and
-holds at most `MAX_REPLY_BYTES` of the reply.
+holds at most as much of the reply as it may.
 """
 
 import json
@@ -17,9 +17,21 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
+
+from ...shards.redact import redact
 
 MAX_REPLY_BYTES: Final = 16 << 20
 """Limit of a decoded reply. A chat answer has a few kilobytes, the longest list of models a few megabytes."""
+BUSY: Final = (408, 425, 429, 500, 502, 503, 504)
+"""Statuses after which the same request may succeed."""
+SCANNED_CHARACTERS: Final = 20_000
+"""Characters of an error reply that are searched for its message."""
+_BACKOFF_S: Final = 0.5
+"""The first retry is immediate. The next waits for twice this time, the one after for four times, and so on, unless
+the server names a time."""
+_MAX_PAUSE_S: Final = 60.0
 _CHUNK: Final = 1 << 16
 _CONNECT_S: Final = 10.0
 _exchange = threading.local()
@@ -31,7 +43,7 @@ class ReplyTimeout(Exception):
 
 
 class ReplyTooLarge(Exception):
-    """The reply has more than `MAX_REPLY_BYTES`."""
+    """The reply has more bytes than it may."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,23 @@ class Reply:
 
     status: int
     headers: Mapping[str, str]
-    text: str
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        return self.content.decode("utf-8", "replace")
+
+    @property
+    def reason(self) -> str:
+        """The message of an error reply, which servers put under different keys; one line, without secrets."""
+        try:
+            content = self.json()
+        except ValueError:
+            content = self.text[:SCANNED_CHARACTERS]
+        for name in ("error", "message", "detail"):
+            content = content.get(name, content) if isinstance(content, dict) else content
+        text = content if isinstance(content, str) else json.dumps(content)
+        return redact(" ".join(text[:SCANNED_CHARACTERS].split()))[:300]
 
     def json(self) -> Any:
         """The parsed text. Raises ValueError if it is not JSON, or nested too deeply."""
@@ -142,19 +170,34 @@ def open_session(connections: int) -> requests.Session:
     return session
 
 
-def send(session: requests.Session, method: str, url: str, body: Mapping[str, Any] | None, seconds: float) -> Reply:
+def send(
+    session: requests.Session,
+    method: str,
+    url: str,
+    body: Mapping[str, Any] | None,
+    seconds: float,
+    *,
+    files: Mapping[str, tuple[str, bytes, str]] | None = None,
+    limit: int = MAX_REPLY_BYTES,
+) -> Reply:
     """Send a request once, and read the whole reply.
 
-    Raises ReplyTimeout if the reply is not complete after `seconds`, ReplyTooLarge if it has more than
-    `MAX_REPLY_BYTES`, and requests.RequestException for all other failures.
+    Args:
+        body: sent as JSON; with `files`, as the other fields of a form.
+        files: name, content and type of each file of a form.
+        limit: most bytes of the reply.
+
+    Raises ReplyTimeout if the reply is not complete after `seconds`, ReplyTooLarge if it has more than `limit` bytes,
+    and requests.RequestException for all other failures.
     """
+    content: dict[str, Any] = {"json": body} if files is None else {"data": body, "files": files}
     timeouts = (min(_CONNECT_S, seconds), seconds)
     with _Deadline(seconds) as deadline:
         try:
             with session.request(
-                method, url, json=body, timeout=timeouts, stream=True, allow_redirects=False
+                method, url, timeout=timeouts, stream=True, allow_redirects=False, **content
             ) as answer:
-                reply = Reply(answer.status_code, answer.headers, _read(answer).decode("utf-8", "replace"))
+                reply = Reply(answer.status_code, answer.headers, _read(answer, limit))
         except requests.ReadTimeout:
             raise ReplyTimeout from None
         except requests.RequestException:
@@ -166,9 +209,19 @@ def send(session: requests.Session, method: str, url: str, body: Mapping[str, An
         return reply
 
 
-def _read(answer: requests.Response) -> bytes:
+def pause_s(attempt: int, reply: Reply | None) -> float:
+    """Seconds to wait after an attempt, counted from 0: as the server says, else 0, 1, 2, 4, ..."""
+    if asked := reply.headers.get("Retry-After") if reply is not None else None:
+        try:
+            return min(Retry().parse_retry_after(asked), _MAX_PAUSE_S)
+        except InvalidHeader:
+            pass
+    return min(_BACKOFF_S * 2**attempt, _MAX_PAUSE_S) if attempt else 0.0
+
+
+def _read(answer: requests.Response, limit: int) -> bytes:
     parts: list[bytes] = []
-    left = MAX_REPLY_BYTES
+    left = limit
     for part in answer.iter_content(_CHUNK):
         left -= len(part)
         if left < 0:

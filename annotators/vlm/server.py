@@ -5,7 +5,6 @@ backend retries for a limited time and then stops the run. If the server rejects
 """
 
 import base64
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,15 +24,8 @@ if TYPE_CHECKING:
 
     from .exchange import Reply
 
-_BUSY: Final = (408, 425, 429, 500, 502, 503, 504)
 _MODELS_TIMEOUT_S: Final = 60.0
 """Longest time for the list of models, which needs no inference."""
-_BACKOFF_S: Final = 0.5
-"""The first retry is immediate. The next waits for twice this time, the one after for four times, and so on, unless
-the server names a time."""
-_MAX_PAUSE_S: Final = 60.0
-_SCANNED_CHARACTERS: Final = 20_000
-"""Characters of an error reply that are searched for its message."""
 
 
 class ServerBackend:
@@ -94,17 +86,19 @@ class ServerBackend:
         }
         reply = self._send("POST", "chat/completions", body)
         if reply.status in (400, 413, 422):
-            return RejectedRequest(f"the server at {self._url} refused the request: {_reason(reply)}")
+            return RejectedRequest(f"the server at {self._url} refused the request: {reply.reason}")
         self._check_status(reply)
         return self._text(reply)
 
     def _text(self, reply: "Reply") -> str:
+        from .exchange import SCANNED_CHARACTERS
+
         try:
             # If a model declines to answer, `content` is null: an empty answer, which does not parse.
             # A server may repeat what it was sent, including the key.
             return redact_registered(str(reply.json()["choices"][0]["message"].get("content") or ""))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            content = redact(reply.text[:_SCANNED_CHARACTERS])[:120]
+            content = redact(reply.text[:SCANNED_CHARACTERS])[:120]
             raise SpatialdataError(
                 f"{self._url} does not implement OpenAI's chat completions API (it answered {content!r}): check "
                 f"{self._options.where}.base_url"
@@ -117,7 +111,7 @@ class ServerBackend:
         """
         from requests import RequestException
 
-        from .exchange import MAX_REPLY_BYTES, ReplyTimeout, ReplyTooLarge, send
+        from .exchange import BUSY, MAX_REPLY_BYTES, ReplyTimeout, ReplyTooLarge, pause_s, send
 
         options = self._options
         timeout_s = options.timeout_s if body else min(options.timeout_s, _MODELS_TIMEOUT_S)
@@ -134,10 +128,10 @@ class ServerBackend:
                 reply, problem = None, ""
             except RequestException as error:
                 reply, problem = None, redact(" ".join(str(error).split()))[-160:]
-            if reply is not None and reply.status not in _BUSY:
+            if reply is not None and reply.status not in BUSY:
                 return reply
             if attempt + 1 < options.send_attempts:
-                time.sleep(_pause(attempt, reply))
+                time.sleep(pause_s(attempt, reply))
             elif reply is not None:
                 return reply
         if not problem:
@@ -153,7 +147,7 @@ class ServerBackend:
     def _check_status(self, reply: "Reply") -> None:
         if 200 <= reply.status < 300:
             return
-        where, reason = self._options.where, _reason(reply)
+        where, reason = self._options.where, reply.reason
         if 300 <= reply.status < 400:
             raise BadInput(
                 f"the server at {self._url} redirects to {reply.headers.get('Location', 'no address')} (status "
@@ -198,19 +192,6 @@ def _attempts(options: VlmOptions) -> str:
     return f"{options.send_attempts} attempt{'s' if options.send_attempts > 1 else ''}"
 
 
-def _pause(attempt: int, reply: "Reply | None") -> float:
-    """Seconds to wait after an attempt, counted from 0: as the server says, else 0, 1, 2, 4, ..."""
-    from urllib3.exceptions import InvalidHeader
-    from urllib3.util import Retry
-
-    if asked := reply.headers.get("Retry-After") if reply is not None else None:
-        try:
-            return min(Retry().parse_retry_after(asked), _MAX_PAUSE_S)
-        except InvalidHeader:
-            pass
-    return min(_BACKOFF_S * 2**attempt, _MAX_PAUSE_S) if attempt else 0.0
-
-
 def _session(options: VlmOptions) -> "Session":
     from .exchange import open_session
 
@@ -225,18 +206,6 @@ def _session(options: VlmOptions) -> "Session":
         register_secret(key)
         session.headers["Authorization"] = f"Bearer {key}"
     return session
-
-
-def _reason(reply: "Reply") -> str:
-    """The message of an error reply, which servers put under different keys."""
-    try:
-        content = reply.json()
-    except ValueError:
-        content = reply.text[:_SCANNED_CHARACTERS]
-    for name in ("error", "message", "detail"):
-        content = content.get(name, content) if isinstance(content, dict) else content
-    text = content if isinstance(content, str) else json.dumps(content)
-    return redact(" ".join(text[:_SCANNED_CHARACTERS].split()))[:300]
 
 
 def _part(rgb: U8) -> dict[str, Any]:

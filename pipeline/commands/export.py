@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ...shards.errors import BadInput
-from ...shards.interop import angles, object3dit, spatialedit
+from ...shards.interop import angles, object3dit, spatialedit, spatialedit_bench
 
 
 def run_export(path: str, layout: str, out: str, vocabulary: str = "") -> dict[str, Any]:
@@ -22,5 +22,5 @@ def run_export(path: str, layout: str, out: str, vocabulary: str = "") -> dict[s
         return {"layout": layout, "vocabulary": vocabulary, "out": out, **asdict(found)}
     if vocabulary:
         raise BadInput(f"--vocabulary: layout {layout} has its own wording: remove it, or use --layout angles")
-    export = spatialedit.export if layout == spatialedit.LAYOUT else object3dit.export
+    export = {module.LAYOUT: module.export for module in (spatialedit, spatialedit_bench, object3dit)}[layout]
     return {"layout": layout, "out": out, **asdict(export(path, out))}

@@ -83,7 +83,7 @@ def family_of(kind: EditKind) -> str | None:
 
 def bench_instruction(record: SampleRecord) -> str:
     """The instruction in the wording of SpatialEdit's bench, or the sample's own where the bench has none."""
-    return bench_wording(record.edit, _name(record)) or record.instruction.text
+    return bench_wording(record.edit, name_of(record)) or record.instruction.text
 
 
 def draw_box(image: NDArray[np.uint8], box: list[int]) -> NDArray[np.uint8]:
@@ -97,7 +97,8 @@ def draw_box(image: NDArray[np.uint8], box: list[int]) -> NDArray[np.uint8]:
     return drawn
 
 
-def _name(record: SampleRecord) -> str:
+def name_of(record: SampleRecord) -> str:
+    """What an instruction calls the edited object; `scene` for camera edits."""
     named = next((entry for entry in record.objects if entry.id in record.edit.edited), None)
     return (named.name or named.category or "object") if named else "scene"
 
@@ -108,9 +109,9 @@ def _human_instruction(record: SampleRecord) -> str:
     match edit.kind:
         case "scale" if edit.known:
             size = size_text(edit.scale)
-            return f"Make the {_name(record)} {size}, as large as the red box, and take the red box away."
+            return f"Make the {name_of(record)} {size}, as large as the red box, and take the red box away."
         case "translate" | "scale":
-            return f"Put the {_name(record)} where the red box is, and take the red box away."
+            return f"Put the {name_of(record)} where the red box is, and take the red box away."
         case "rotate" | "camera" | "remove" | "insert" | "swap":
             texts = [record.instruction.text, *record.instruction.variants]
             return next((text for text in texts if text != bench_instruction(record)), texts[0])
@@ -120,7 +121,7 @@ def _human_instruction(record: SampleRecord) -> str:
 
 def _files(record: SampleRecord, sample: StoredSample) -> dict[str, bytes]:
     """The three members of a sample by file name."""
-    source = _jpeg(sample, "source", record.edit.box if asks_for_box(record.edit.kind) else None)
+    source = jpeg_of(sample, "source", record.edit.box if asks_for_box(record.edit.kind) else None)
     instruction, human = bench_instruction(record), _human_instruction(record)
     content = {
         "conversations": _conversation(instruction),
@@ -130,7 +131,7 @@ def _files(record: SampleRecord, sample: StoredSample) -> dict[str, bytes]:
     }
     return {
         f"{record.key}.0.jpg": source,
-        f"{record.key}.1.jpg": _jpeg(sample, "target"),
+        f"{record.key}.1.jpg": jpeg_of(sample, "target"),
         f"{record.key}.json": json.dumps(content, ensure_ascii=False).encode(),
     }
 
@@ -146,7 +147,7 @@ def _supports(record: SampleRecord) -> dict[str, Any]:
     return {"objects": found} if found else {}
 
 
-def _jpeg(sample: StoredSample, name: str, box: list[int] | None = None) -> bytes:
+def jpeg_of(sample: StoredSample, name: str, box: list[int] | None = None) -> bytes:
     """An image of the sample as JPEG, with the box drawn if given. An unchanged JPEG is copied, not encoded again."""
     if box is None and sample.extensions[name] == "jpg":
         return sample.members[name]

@@ -1,0 +1,1 @@
+"""Editors: what turns a source image and an instruction into an image."""
