@@ -4,19 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Values = Mapping[str, float | None]
-"""Metric by name, of one prediction. None: it applies, but could not be measured (the object was not found), and
-counts as the worst score in one of the two means. A metric that does not apply is left out."""
+from ...shards.geometry import F64
 
 MAX_SHIFT: Final = 0.5
 """Largest distance of centers that counts, as a share of the image's diagonal."""
 
 
-def _same(value: float) -> float:
-    return value
+def _same(values: F64) -> F64:
+    return values
 
 
-def _error_of_psnr(db: float) -> float:
+def _error_of_psnr(db: F64) -> F64:
     """Root of the mean squared error, as a share of the range: decibels have no zero point to normalize from."""
     return 10 ** (-db / 20)
 
@@ -32,7 +30,7 @@ class Metric:
     best: float
     unit: str = ""
     about: str = ""
-    linear: Callable[[float], float] = _same
+    linear: Callable[[F64], F64] = _same
     """Applied before a score is normalized between copy and oracle."""
     per_diagonal: bool = False
     """Whether `worst` is a share of the image's diagonal, where values are in pixels."""
@@ -41,12 +39,13 @@ class Metric:
         """What a failure counts as, for an image with this diagonal in pixels."""
         return self.worst * diagonal if self.per_diagonal else self.worst
 
-    def normalized(self, value: float, copy: float, oracle: float) -> float | None:
-        """0 for what `copy` gets, 1 for what `oracle` gets; negative if worse than `copy`. None if both get the same."""
-        low, high = self.linear(copy), self.linear(oracle)
-        if abs(high - low) < 1e-9:
-            return None
-        return (self.linear(value) - low) / (high - low)
+    def normalized(self, values: F64, copy: F64, oracle: F64) -> float | None:
+        """The mean of values (N,) between those of `copy`, 0, and of `oracle`, 1; negative if worse than `copy`.
+
+        None if copy and oracle get the same.
+        """
+        value, low, high = (float(self.linear(each).mean()) for each in (values, copy, oracle))
+        return None if abs(high - low) < 1e-6 else (value - low) / (high - low)
 
 
 def _psnr(name: str, about: str) -> Metric:
