@@ -52,7 +52,7 @@ class Cell:
         if self.without is not None:
             values["failures_left_out"] = _as_json(self.without)
         values |= {"copy": round(self.copy, 6), "oracle": round(self.oracle, 6)}
-        return values if self.normalized is None else values | {"normalized": round(self.normalized, 6)}
+        return values if self.normalized is None else values | {"normalized": round(self.normalized, 6) + 0.0}
 
 
 def _as_json(mean: Mean) -> dict[str, float]:

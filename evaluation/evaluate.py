@@ -8,11 +8,14 @@ out for this key, for every editor.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..shards.codecs import U8
 from ..shards.errors import BadInput
 from .benchmarks import Benchmark
 from .metrics.depth import DepthEstimator
 from .metrics.place import exact_box
+from .metrics.search import Box
 from .predictions import Predictions
 from .score import PredictionFault, groups_of, read_prediction, score
 from .truth import Truth, read_truths
@@ -29,7 +32,7 @@ class Judged:
     """Why there is no image to judge: `missing`, `wrong_aspect`, ...; empty if there is one."""
     detail: str = ""
     resized: bool = False
-    boxes: tuple[tuple[float, float, float, float], ...] = ()
+    boxes: tuple[Box, ...] = ()
     """Found boxes of the edited objects, pixels."""
 
 
@@ -42,12 +45,18 @@ class Item:
     groups: dict[str, str]
     family: str
     """Of the samples that share a scene; the key where this is unknown."""
-    diagonal: float
+    size: tuple[int, int]
+    """Width and height of the images, pixels."""
     copy: Values
     oracle: dict[str, float]
     editors: tuple[Judged, ...]
-    boxes: tuple[tuple[float, float, float, float], ...] = ()
+    boxes: tuple[Box, ...] = ()
     """Exact boxes of the edited objects in the target, pixels."""
+
+    @property
+    def diagonal(self) -> float:
+        """Of the images, in pixels."""
+        return float(np.hypot(*self.size))
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,7 @@ def _judge_key(
         instruction=record.instruction.text,
         groups=groups_of(truth),
         family=record.provenance.family or truth.key,
-        diagonal=truth.diagonal,
+        size=truth.size,
         copy={name: copy.get(name) for name in oracle},
         oracle=oracle,
         editors=tuple(judged for judged, _ in found),

@@ -13,7 +13,6 @@ import numpy as np
 
 from ..shards.codecs import U8, Mask
 from ..shards.geometry import box_of_mask
-from .metrics.plate import plate_of
 from .truth import Truth
 
 _DIRECTIONS: Final = tuple((np.cos(angle), np.sin(angle)) for angle in np.deg2rad(range(0, 360, 45)))
@@ -47,7 +46,7 @@ def shifted(pixels: float) -> Maker:
         mask = _target_mask(truth)
         for x, y in _DIRECTIONS if mask.any() else ():
             dx, dy = round(pixels * x), round(pixels * y)
-            if (image := _pasted(truth, plate_of(truth).image, mask, (dx, dy))) is not None:
+            if (image := _pasted(truth, truth.plate.image, mask, (dx, dy))) is not None:
                 return Made(image, (float(dx), float(dy)))
         return None
 
@@ -60,14 +59,14 @@ def rescaled(factor: float) -> Maker:
     def make(truth: Truth) -> Made | None:
         mask = _target_mask(truth)
         x0, y0, x1, y1 = box_of_mask(mask)
-        image = _pasted(truth, plate_of(truth).image, mask, (0.0, 0.0), factor) if mask.any() else None
+        image = _pasted(truth, truth.plate.image, mask, (0.0, 0.0), factor) if mask.any() else None
         return None if image is None else Made(image, (0.0, (1 - factor) * (y1 - y0) / 2))
 
     return make
 
 
 def removed(truth: Truth) -> Made | None:
-    return Made(plate_of(truth).image, None) if truth.kind.in_target else None
+    return Made(truth.plate.image, None) if truth.kind.in_target else None
 
 
 def left_and_copied(truth: Truth) -> Made | None:

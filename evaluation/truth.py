@@ -17,6 +17,7 @@ from ..shards.errors import BadInput
 from ..shards.layout import find_shards
 from ..shards.reader import ShardError, StoredSample, read_record, read_samples
 from ..shards.schema import PairFacts, SampleRecord
+from .plate import Plate, make_plate
 
 NEEDED = ("source", "target", "source_instances", "target_instances", "changed", "json")
 """Members without which there is no exact answer."""
@@ -93,6 +94,13 @@ class Truth:
     def masks(self, id: int) -> tuple[Mask, Mask]:
         """An object's mask (H, W) in source and target."""
         return self.source_instances == id, self.target_instances == id
+
+    @cached_property
+    def plate(self) -> Plate:
+        """The scene without what the edit moves."""
+        labels = (self.source_instances, self.target_instances)
+        before, after = (np.isin(each, self.moving) for each in labels)
+        return make_plate((self.source, self.target), labels, (before, after))
 
     @cached_property
     def objects_mask(self) -> Mask:

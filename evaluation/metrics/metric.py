@@ -4,10 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import numpy as np
+
 from ...shards.geometry import F64
 
 MAX_SHIFT: Final = 0.5
 """Largest distance of centers that counts, as a share of the image's diagonal."""
+_EQUAL: Final = 1e-3
+"""Share of a metric's range below which copy and oracle differ by too little to normalize between them."""
 
 
 def _same(values: F64) -> F64:
@@ -42,10 +46,11 @@ class Metric:
     def normalized(self, values: F64, copy: F64, oracle: F64) -> float | None:
         """The mean of values (N,) between those of `copy`, 0, and of `oracle`, 1; negative if worse than `copy`.
 
-        None if copy and oracle get the same.
+        None if copy and oracle get about the same.
         """
         value, low, high = (float(self.linear(each).mean()) for each in (values, copy, oracle))
-        return None if abs(high - low) < 1e-6 else (value - low) / (high - low)
+        ends = self.linear(np.array([self.worst, self.best]))
+        return None if abs(high - low) < _EQUAL * abs(ends[1] - ends[0]) else (value - low) / (high - low)
 
 
 def _psnr(name: str, about: str) -> Metric:

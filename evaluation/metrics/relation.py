@@ -16,7 +16,6 @@ from ...shards.geometry import F64, box_iou, matrix3, matrix4, to_json_list, unp
 from ...shards.schema import FLOOR, PairFacts, SceneObject, SupportRef
 from ..truth import Truth
 from .place import Sight, foot_pixel, ground_point
-from .plate import plate_of
 
 PLACES: Final = frozenset(
     {"relation", "part", "direction", "metres", "widths", "amount", "support", "shelf", "partner"}
@@ -105,7 +104,7 @@ def _support_below(truth: Truth, sight: Sight, point: F64 | None) -> tuple[Suppo
     if foot is None or depth is None or not (0 <= foot[0] < width and 0 <= foot[1] < height):
         return FLOOR, point
     column, row = int(foot[0]), int(foot[1])
-    label = int(plate_of(truth).labels[row, column])
+    label = int(truth.plate.labels[row, column])
     if label == exact.object == 0:
         return exact, point
     if not depth[row, column]:

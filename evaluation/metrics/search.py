@@ -31,7 +31,7 @@ import numpy as np
 from ...shards.codecs import F32, U8, Mask
 from ...shards.geometry import box_iou, box_of_mask
 from ..truth import Truth
-from .plate import fit_colors, is_repainted, own_plate, plate_of
+from .colors import fit_colors, is_repainted, own_plate
 
 COARSE_PX, FINE_PX = 12.0, 48.0
 """Root of the object's area, in pixels, at the two levels."""
@@ -46,6 +46,9 @@ CANDIDATES: Final = 3
 FOUND: Final = 0.35
 """Least confidence of a place that counts as found: between what the test bed measures where the object is not, and
 where it is but blurred or recolored (docs/evaluation.md)."""
+_DETAIL: Final = 1.5
+"""Resolution of templates over that of the fine level: they are enlarged, too."""
+_SUM: Final = np.ones((1, 3), np.float32)
 _APART: Final = 0.2
 """IoU of two boxes below which they are two places to refine. Of copies: common area over that of the smaller box."""
 _SECOND_CONFIDENCE, _SECOND_GAIN = 0.8, 0.08
@@ -87,15 +90,16 @@ class Search:
 
 def find(truth: Truth, prediction: U8, id: int) -> Search:
     """Find an edited object in a prediction (H, W, 3) of the target's size."""
-    templates = list(_templates(truth, id))
-    if not templates:
+    masks = truth.masks(id)
+    side = float(np.sqrt(max(np.count_nonzero(mask) for mask in masks)))
+    if not side:
         return Search(id, (), 0.0)
-    side = float(np.sqrt(max(template.area for template in templates)))
-    fitted = fit_colors(truth, prediction)
-    plate = own_plate(fitted, side) if is_repainted(truth, fitted) else plate_of(truth).image
     coarse_factor = min(1.0, max(COARSE_PX / side, _MIN_SIDE / min(prediction.shape[:2])))
     fine_factor = max(min(1.0, FINE_PX / side), coarse_factor)
-    margin = max(max(template.pixels.shape[:2]) for template in templates) / 3
+    templates = list(_templates(truth, masks, fine_factor))
+    fitted = fit_colors(truth, prediction)
+    plate = own_plate(fitted, side) if is_repainted(truth, fitted) else truth.plate.image
+    margin = max(max(template.size) for template in templates) / 3
     coarse = Level.make(fitted, plate, coarse_factor, margin)
     fine = Level.make(fitted, plate, fine_factor, margin)
     starts = [_at_home(template) for template in templates]
@@ -116,25 +120,29 @@ def _is_copy(place: Place, best: Place) -> bool:
 
 @dataclass(frozen=True)
 class Template:
-    """An object's pixels in one view, cut to its box. `pixels` float32 (h, w, 3), 0 to 255; `mask` float32 (h, w)."""
+    """An object's pixels in one view, cut to its box, at about the resolution of the fine level.
+
+    `colors` float32 (h, w, 3), 0 to 255, times the soft `mask` float32 (h, w).
+    """
 
     view: View
-    pixels: F32
+    colors: F32
     mask: F32
     box: tuple[int, int, int, int]
     scales: tuple[float, ...]
 
-    @cached_property
-    def area(self) -> float:
-        return float(self.mask.sum())
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in the view, pixels."""
+        return self.box[2] - self.box[0], self.box[3] - self.box[1]
 
     def resized(self, fx: float, fy: float) -> "Cut":
-        """At another size."""
-        height, width = self.mask.shape
-        size = max(2, round(width * fx)), max(2, round(height * fy))
-        how = cv2.INTER_AREA if fx < 1 else cv2.INTER_LINEAR
-        colors = cv2.resize(self.pixels * self.mask[..., None], size, interpolation=how)
-        return Cut(colors, cv2.resize(self.mask, size, interpolation=how))
+        """At another size, relative to the view."""
+        size = max(2, round(self.size[0] * fx)), max(2, round(self.size[1] * fy))
+        how = cv2.INTER_AREA if size[0] < self.mask.shape[1] else cv2.INTER_LINEAR
+        return Cut(
+            cv2.resize(self.colors, size, interpolation=how), cv2.resize(self.mask, size, interpolation=how)
+        )
 
 
 @dataclass(frozen=True)
@@ -150,18 +158,22 @@ class Cut:
         return float((self.colors**2 / np.maximum(self.mask, 1e-3)[..., None]).sum())
 
 
-def _templates(truth: Truth, id: int) -> Iterator[Template]:
+def _templates(truth: Truth, masks: tuple[Mask, Mask], factor: float) -> Iterator[Template]:
+    """The object in each view that shows it. `factor`: of the fine level."""
     views: tuple[tuple[View, U8, Mask, tuple[float, ...]], ...] = (
-        ("target", truth.target, truth.masks(id)[1], SCALES),
-        ("source", truth.source, truth.masks(id)[0], FEW_SCALES),
+        ("target", truth.target, masks[1], SCALES),
+        ("source", truth.source, masks[0], FEW_SCALES),
     )
     shown = [view for view in views if view[2].any()]
     for view, image, mask, scales in shown:
         x0, y0, x1, y1 = box_of_mask(mask)
-        pixels = image[y0:y1, x0:x1].astype(np.float32)
+        own = mask[y0:y1, x0:x1].astype(np.float32)
+        colors = image[y0:y1, x0:x1] * own[..., None]
+        detail = min(1.0, _DETAIL * factor)
+        size = max(2, round((x1 - x0) * detail)), max(2, round((y1 - y0) * detail))
+        colors, own = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (colors, own))
         # The only view that shows the object is searched at all sizes.
-        every = SCALES if len(shown) == 1 else scales
-        yield Template(view, pixels, mask[y0:y1, x0:x1].astype(np.float32), (x0, y0, x1, y1), every)
+        yield Template(view, colors, own, (x0, y0, x1, y1), SCALES if len(shown) == 1 else scales)
 
 
 @dataclass(frozen=True)
@@ -186,7 +198,7 @@ class Level:
         p, b = (cv2.copyMakeBorder(np.float32(each), pad, pad, pad, pad, cv2.BORDER_REPLICATE) for each in scaled)
         # In the margin the prediction equals the plate, so that an object beyond the frame explains nothing.
         b[:pad], b[-pad:], b[:, :pad], b[:, -pad:] = p[:pad], p[-pad:], p[:, :pad], p[:, -pad:]
-        return cls(p, b, (b * b - 2 * p * b).sum(axis=2), size[0] / width, size[1] / height, pad)
+        return cls(p, b, cv2.transform(b * (b - 2 * p), _SUM), size[0] / width, size[1] / height, pad)
 
     def gains(self, cut: Cut, window: tuple[int, int, int, int] | None = None) -> F32:
         """The gain of each place (upper left corner) inside a window (x0, y0, x1, y1), or of all."""
@@ -200,8 +212,8 @@ class Level:
         weight = cut.mask
         thing = cut.colors / np.maximum(weight, 1e-3)[..., None]
         image, plate = (each[y : y + height, x : x + width] for each in (self.image, self.plate))
-        contrast = ((thing - plate) ** 2).sum(axis=2)
-        there = np.maximum(contrast - ((image - thing) ** 2).sum(axis=2), 0)
+        contrast = cv2.transform((thing - plate) ** 2, _SUM)
+        there = np.maximum(contrast - cv2.transform((image - thing) ** 2, _SUM), 0)
         return float((weight * there).sum() / max(float((weight * contrast).sum()), 1.0))
 
 
@@ -235,7 +247,7 @@ def _place(
     """The place of an upper left corner of a level, in pixels of the prediction."""
     height, width = cut.mask.shape
     center_x, center_y = (x + width / 2 - level.margin) / level.fx, (y + height / 2 - level.margin) / level.fy
-    half_x, half_y = template.mask.shape[1] * scale / 2, template.mask.shape[0] * scale / 2
+    half_x, half_y = template.size[0] * scale / 2, template.size[1] * scale / 2
     box = center_x - half_x, center_y - half_y, center_x + half_x, center_y + half_y
     return Place(
         template.view, center_x, center_y, scale, gain / (level.fx * level.fy), confidence, box
