@@ -11,6 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from threading import Event
 
 from ..shards.codecs import CodecError, decode_image
 from ..shards.errors import BadInput, SpatialdataError
@@ -99,8 +100,13 @@ def _edit_all(
 ) -> Iterator[bool]:
     """Whether each sample has an image now, as they end."""
 
+    stopping = Event()
+
     def edit(key: str) -> bool:
-        return _edit_one(benchmark, editor, predictions, key, seed)
+        problem = _edit_one(benchmark, editor, predictions, key, seed)
+        if problem and not stopping.is_set():  # an edit that the end of the run interrupts has not failed
+            predictions.fail(key, problem)
+        return not problem
 
     pool = ThreadPoolExecutor(threads, thread_name_prefix="edit")
     try:
@@ -113,13 +119,15 @@ def _edit_all(
             for future in ended:
                 yield future.result()
     except BaseException:
+        stopping.set()
         editor.close()  # a command may run for minutes
         raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _edit_one(benchmark: Benchmark, editor: Editor, predictions: Predictions, key: str, seed: int) -> bool:
+def _edit_one(benchmark: Benchmark, editor: Editor, predictions: Predictions, key: str, seed: int) -> str:
+    """Store the image of a sample. Returns why there is none; empty if there is one."""
     path = benchmark.item(key, SOURCE)
     record = benchmark.record(key)
     try:
@@ -128,13 +136,14 @@ def _edit_one(benchmark: Benchmark, editor: Editor, predictions: Predictions, ke
         raise BadInput(f"benchmark {benchmark.folder}, sample {key}: {SOURCE} cannot be read ({error})") from None
     try:
         found = editor.edit(Task(key, image, record.instruction.text, seed_of(seed, key), path, record))
-        predictions.add(key, found)
     except EditFailed as error:
-        predictions.fail(key, str(error))
-        return False
-    except (SpatialdataError, OSError):  # the editor is gone, the set is damaged, or the disk is full
+        return str(error)
+    except SpatialdataError:  # the editor is gone, or the set is damaged
         raise
     except Exception as error:
-        predictions.fail(key, f"{type(error).__name__}: {error}")
-        return False
-    return True
+        return f"{type(error).__name__}: {error}"
+    try:
+        predictions.add(key, found)
+    except CodecError as error:
+        return f"the editor returned no image: {error}"
+    return ""

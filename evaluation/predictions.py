@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..shards.codecs import U8, CodecError, decode_image, encode_image
 from ..shards.errors import BadInput
 from ..shards.index import as_json
+from ..shards.redact import redact
 from ..shards.writer import replace_file
 from .benchmarks import Benchmark, Digest
 
@@ -76,8 +77,8 @@ class Predictions:
             self.errors.pop(key, None)
 
     def fail(self, key: str, error: str) -> None:
-        """Append why a key has no image to `errors.jsonl`. Safe in threads."""
-        text = " ".join(error.split())[:MAX_ERROR]
+        """Append why a key has no image to `errors.jsonl`, without secrets. Safe in threads."""
+        text = " ".join(redact(error).split())[:MAX_ERROR]
         with self._lock:
             self.errors[key] = text
             with (self.folder / ERRORS).open("a", encoding="utf-8") as file:
@@ -122,7 +123,7 @@ def open_predictions(folder: str | Path, benchmark: Benchmark, *, editor: str, s
     wanted = Manifest(benchmark=benchmark.digest, editor=editor, seed=seed)
     found = _read_manifest(folder)
     if found is None:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or any(not path.name.startswith(".") for path in folder.iterdir())):
             raise BadInput(f"{folder} has other content: use an empty folder as --out")
         with replace_file(folder / MANIFEST) as file:
             file.write(as_json(wanted.model_dump()))

@@ -13,6 +13,7 @@ from ...shards.codecs import U8
 from ...shards.errors import BadInput
 from ...shards.extras import require_all
 from .editor import Base, Task
+from .vae import encode_and_decode
 
 
 class Diffusers(Base):
@@ -35,8 +36,8 @@ class Diffusers(Base):
         dtype = torch.bfloat16 if self._device == "cuda" else torch.float32
         try:
             loaded: Any = DiffusionPipeline.from_pretrained(self._model, torch_dtype=dtype)
-        except (OSError, ValueError, ImportError, AttributeError) as error:
-            detail = " ".join(str(error).split())[:300]
+        except (OSError, ValueError, LookupError, TypeError, ImportError, AttributeError, RuntimeError) as error:
+            detail = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise BadInput(f"--with {self._model}: diffusers cannot load it ({detail})") from None
         missing = {"image", "prompt"} - set(inspect.signature(loaded.__call__).parameters)
         if missing:
@@ -58,9 +59,9 @@ class Diffusers(Base):
             )
         return np.asarray(output.images[0].convert("RGB"))
 
-    def vae(self) -> Any:
-        """The pipeline's VAE. Raises BadInput if it has none."""
-        found = getattr(self._pipeline, "vae", None)
-        if found is None:
+    def roundtrip(self, image: U8) -> U8:
+        """In the image's own size: whether a pipeline resizes images is not known. Raises BadInput without a VAE."""
+        vae = getattr(self._pipeline, "vae", None)
+        if vae is None:
             raise BadInput(f"--with roundtrip:{self._model}: {type(self._pipeline).__name__} has no VAE")
-        return found
+        return encode_and_decode(vae, image)

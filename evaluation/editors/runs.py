@@ -12,6 +12,7 @@ from ...shards.errors import BadInput
 from ...shards.extras import require_all
 from ...training.checkpoint import FACTS, FOLDER, best_weights, find_checkpoint, read_facts
 from .editor import Base, Editor, Task
+from .vae import encode_and_decode, resized
 
 RECIPES: Final = ("spatialdiff", "spatialedit", "spatialfusion")
 """Recipes whose results edit images. Each result folder holds `<recipe>.json`."""
@@ -62,10 +63,11 @@ class _SpatialDiff(_Run):
     def edit(self, task: Task) -> U8:
         return np.asarray(self._pipeline(Image.fromarray(task.image), task.instruction, seed=task.seed))
 
-    def vae(self) -> Any:
+    def roundtrip(self, image: U8) -> U8:
         frozen = self._pipeline.frozen
         frozen.parts.use("vae")
-        return frozen.base.vae
+        fitted = resized(image, (frozen.options.width, frozen.options.height))
+        return resized(encode_and_decode(frozen.base.vae, fitted), image.shape[1::-1])
 
 
 class _SpatialFusion(_Run):
@@ -115,20 +117,19 @@ class _SpatialEdit(_Run):
         source, words = task.image, task.instruction
         if options.wording == "bench":
             source, words = to_benchmark_style(source, task.record.model_dump(mode="json", by_alias=True))
-        fitted = Image.fromarray(source).resize(_size(source, options.side), Image.Resampling.LANCZOS)
         edited = edit(
             self._pipeline,
-            np.asarray(fitted),
+            resized(source, _size(source, options.side)),
             words,
             steps=options.sample_steps,
             guidance=options.guidance,
             generator=task.seed,
         )
-        height, width = task.image.shape[:2]
-        return np.asarray(Image.fromarray(edited).resize((width, height), Image.Resampling.LANCZOS))
+        return resized(edited, task.image.shape[1::-1])
 
-    def vae(self) -> Any:
-        return self._pipeline.vae
+    def roundtrip(self, image: U8) -> U8:
+        fitted = resized(image, _size(image, self._options.side))
+        return resized(encode_and_decode(self._pipeline.vae, fitted), image.shape[1::-1])
 
 
 def _size(image: U8, side: int) -> tuple[int, int]:
@@ -136,4 +137,8 @@ def _size(image: U8, side: int) -> tuple[int, int]:
     this length."""
     height, width = image.shape[:2]
     scale = side / min(height, width) if side else 1.0
-    return tuple(max(_GRID, round(length * scale / _GRID) * _GRID) for length in (width, height))  # type: ignore[return-value]
+    return _on_grid(width * scale), _on_grid(height * scale)
+
+
+def _on_grid(length: float) -> int:
+    return max(_GRID, round(length / _GRID) * _GRID)
