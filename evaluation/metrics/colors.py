@@ -1,5 +1,6 @@
 """The colors of a prediction brought to those of the scene, and whether its background is still that of the scene."""
 
+from dataclasses import dataclass
 from typing import Final
 
 import cv2
@@ -18,38 +19,42 @@ _OTHER, _REPAINTED = 24.0, 0.4
 """Levels from which on a pixel has another color, and the share of such pixels in a repainted background."""
 
 
-def fit_colors(truth: Truth, prediction: U8) -> F32:
-    """The prediction (H, W, 3), 0 to 255, with gain and offset of each channel as in the source.
+@dataclass(frozen=True)
+class Fit:
+    """Gain and offset (3,) of each channel that bring a prediction's colors to those of the source."""
+
+    gain: F32
+    offset: F32
+
+    def apply(self, colors: F32) -> F32:
+        """Of colors (..., 3), 0 to 255."""
+        return colors * self.gain + self.offset
+
+
+_KEEP: Final = Fit(np.ones(3, np.float32), np.zeros(3, np.float32))
+
+
+def fit_colors(truth: Truth, prediction: U8) -> tuple[Fit, bool]:
+    """How the colors of a prediction (H, W, 3) differ from the scene's, and whether its background is another one.
 
     Fitted where the edit changes nothing, in two rounds of least squares; the second one leaves out the tenth with the
-    largest errors. Not applied if it needs more than moderate numbers, or if there is too little to fit.
+    largest errors. Colors are kept if the fit needs more than moderate numbers, or if there is too little to fit. The
+    background is another one if most of what the edit should keep has other colors nevertheless.
     """
-    values = prediction.astype(np.float32)
-    kept = ~truth.changed
-    if np.count_nonzero(kept) < _MIN_FIT * kept.size:
-        return values
-    step = max(1, max(kept.shape) // _FIT_SIDE)
-    chosen = kept[::step, ::step]
+    step = max(1, max(truth.size) // _FIT_SIDE)
+    chosen = ~truth.changed[::step, ::step]
+    if np.count_nonzero(chosen) < max(_MIN_FIT * chosen.size, _FIT_SIDE):
+        return _KEEP, False
     found, wanted = (image[::step, ::step][chosen].astype(np.float32) for image in (prediction, truth.source))
-    if len(found) < _FIT_SIDE:
-        return values
-    gain, offset = _least_squares(found, wanted)
-    errors = np.abs(found * gain + offset - wanted).max(axis=1)
+    fit = _least_squares(found, wanted)
+    errors = np.abs(fit.apply(found) - wanted).max(axis=1)
     inner = errors <= np.quantile(errors, 0.9)
-    gain, offset = _least_squares(found[inner], wanted[inner])
-    moderate = (gain > _GAIN[0]) & (gain < _GAIN[1]) & (np.abs(offset) < _OFFSET)
-    better = np.abs(found * gain + offset - wanted).mean() < 0.8 * np.abs(found - wanted).mean()
-    return values * gain + offset if moderate.all() and better else values
-
-
-def is_repainted(truth: Truth, fitted: F32) -> bool:
-    """Whether most of what the edit should keep has other colors, after `fit_colors`."""
-    step = max(1, max(fitted.shape[:2]) // _FIT_SIDE)
-    kept = ~truth.changed[::step, ::step]
-    if not kept.any():
-        return False
-    difference = np.abs(fitted[::step, ::step][kept] - truth.source[::step, ::step][kept]).max(axis=1)
-    return float(np.mean(difference > _OTHER)) > _REPAINTED
+    fit = _least_squares(found[inner], wanted[inner])
+    moderate = (fit.gain > _GAIN[0]) & (fit.gain < _GAIN[1]) & (np.abs(fit.offset) < _OFFSET)
+    if not moderate.all() or np.abs(fit.apply(found) - wanted).mean() > 0.8 * np.abs(found - wanted).mean():
+        fit = _KEEP
+    other = np.abs(fit.apply(found) - wanted).max(axis=1) > _OTHER
+    return fit, float(other.mean()) > _REPAINTED
 
 
 def own_plate(image: F32, side: float) -> F32:
@@ -58,9 +63,9 @@ def own_plate(image: F32, side: float) -> F32:
     return cv2.blur(image, (size, size))
 
 
-def _least_squares(found: F32, wanted: F32) -> tuple[F32, F32]:
-    """Gain and offset (3,) that bring colors (N, 3) to others."""
+def _least_squares(found: F32, wanted: F32) -> Fit:
+    """The fit of colors (N, 3) to others."""
     mean_found, mean_wanted = found.mean(axis=0), wanted.mean(axis=0)
     centered = found - mean_found
     gain = (centered * (wanted - mean_wanted)).sum(axis=0) / np.maximum((centered**2).sum(axis=0), 1e-3)
-    return gain, mean_wanted - gain * mean_found
+    return Fit(gain, mean_wanted - gain * mean_found)

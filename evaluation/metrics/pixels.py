@@ -77,12 +77,12 @@ def similarities(a: F32, b: F32, regions: Mapping[str, Mask]) -> dict[str, tuple
     found: dict[str, tuple[float, float]] = {}
     for name, mask in regions.items():
         weights = mask.astype(np.float32)
-        single, multi = _mean(scales[0][0], weights), 1.0
+        single, multi = _mean(scales[0][0], _inner(weights)), 1.0
         for level, (similarity, contrast) in enumerate(scales):
             if level:
                 weights = _halved(weights)
             # Eq. 7: luminance counts at the last scale only.
-            factor = _mean(similarity if level == len(scales) - 1 else contrast, weights)
+            factor = _mean(similarity if level == len(scales) - 1 else contrast, _inner(weights))
             multi *= factor ** float(exponents[level])
         found[name] = (single, multi)
     return found
@@ -100,25 +100,28 @@ def _scales(a: F32, b: F32) -> Iterator[tuple[F32, F32]]:
 def _ssim_maps(a: F32, b: F32) -> tuple[F32, F32]:
     """SSIM at each window center (H, W), and its factor of contrast and structure."""
     mean_a, mean_b = _blur(a), _blur(b)
-    product, square_a, square_b = mean_a * mean_b, mean_a * mean_a, mean_b * mean_b
+    product, squares = mean_a * mean_b, mean_a * mean_a + mean_b * mean_b
     # One blur for the sum of both variances: SSIM never needs them apart.
-    spread = _blur(a * a + b * b) - square_a - square_b
+    spread = _blur(a * a + b * b) - squares
     contrast = (2 * (_blur(a * b) - product) + _C2) / (spread + _C2)
-    return contrast * (2 * product + _C1) / (square_a + square_b + _C1), contrast
+    return contrast * (2 * product + _C1) / (squares + _C1), contrast
 
 
 def _blur(image: F32) -> F32:
     return cv2.GaussianBlur(image, (WINDOW, WINDOW), SIGMA, borderType=cv2.BORDER_REFLECT)
 
 
-def _mean(values: F32, weights: F32) -> float:
-    """Weighted mean without the outer five pixels, unless nothing else is left of the region; at least 0."""
+def _inner(weights: F32) -> F32:
+    """Without the outer five pixels, unless nothing else is left of the region."""
     edge = WINDOW // 2
-    inner = weights[edge:-edge, edge:-edge]
-    if inner.any():
-        values, weights = values[edge:-edge, edge:-edge], inner
-    total = float(weights.sum())
-    return max(float(np.vdot(values, weights)) / total, 0.0) if total else 0.0
+    inner = np.zeros_like(weights)
+    inner[edge:-edge, edge:-edge] = weights[edge:-edge, edge:-edge]
+    return inner if inner.any() else weights
+
+
+def _mean(values: F32, weights: F32) -> float:
+    """Weighted mean, at least 0."""
+    return max(float(np.vdot(values, weights)) / max(float(cv2.sumElems(weights)[0]), 1e-6), 0.0)
 
 
 def _halved(image: F32) -> F32:

@@ -31,7 +31,7 @@ import numpy as np
 from ...shards.codecs import F32, U8, Mask
 from ...shards.geometry import box_iou, box_of_mask
 from ..truth import Truth
-from .colors import fit_colors, is_repainted, own_plate
+from .colors import fit_colors, own_plate
 
 COARSE_PX, FINE_PX = 12.0, 48.0
 """Root of the object's area, in pixels, at the two levels."""
@@ -97,11 +97,9 @@ def find(truth: Truth, prediction: U8, id: int) -> Search:
     coarse_factor = min(1.0, max(COARSE_PX / side, _MIN_SIDE / min(prediction.shape[:2])))
     fine_factor = max(min(1.0, FINE_PX / side), coarse_factor)
     templates = list(_templates(truth, masks, fine_factor))
-    fitted = fit_colors(truth, prediction)
-    plate = own_plate(fitted, side) if is_repainted(truth, fitted) else truth.plate.image
     margin = max(max(template.size) for template in templates) / 3
-    coarse = Level.make(fitted, plate, coarse_factor, margin)
-    fine = Level.make(fitted, plate, fine_factor, margin)
+    fine = _fine_level(truth, prediction, side, fine_factor, margin)
+    coarse = fine.smaller(coarse_factor / fine_factor)
     starts = [_at_home(template) for template in templates]
     starts += islice(_apart(_coarse_places(coarse, templates)), CANDIDATES)
     reach = 1.5 * fine_factor / coarse_factor + 1
@@ -110,6 +108,20 @@ def find(truth: Truth, prediction: U8, id: int) -> Search:
     best = max((place.confidence for place in refined), default=0.0)
     kept = list(_apart((place for place in refined if place.confidence >= FOUND and place.gain > 0), _common))
     return Search(id, tuple(place for place in kept if _is_copy(place, kept[0])), best)
+
+
+def _fine_level(truth: Truth, prediction: U8, side: float, factor: float, margin: float) -> "Level":
+    """Prediction and plate at the fine resolution. `side`, `margin`: in pixels of the prediction."""
+    width, height = truth.size
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    fit, repainted = fit_colors(truth, prediction)
+    image, plate = (
+        cv2.resize(each, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        for each in (prediction, truth.plate.image)
+    )
+    image = fit.apply(image)
+    plate = own_plate(image, side * factor) if repainted else plate
+    return Level.make(image, plate, size[0] / width, size[1] / height, margin * factor)
 
 
 def _is_copy(place: Place, best: Place) -> bool:
@@ -190,15 +202,24 @@ class Level:
     margin: int
 
     @classmethod
-    def make(cls, image: F32, plate: F32 | U8, factor: float, margin: float) -> "Level":
-        height, width = image.shape[:2]
+    def make(cls, image: F32, plate: F32, fx: float, fy: float, margin: float) -> "Level":
+        """Of images (h, w, 3) without a margin. `fx`, `fy`: their size over that of the prediction; `margin`: pixels of
+        this level."""
+        pad = max(2, round(margin))
+        p = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+        # In the margin the plate equals the prediction, so that an object beyond the frame explains nothing.
+        b = p.copy()
+        b[pad:-pad, pad:-pad] = plate
+        return cls(p, b, cv2.transform(b * (b - 2 * p), _SUM), fx, fy, pad)
+
+    def smaller(self, factor: float) -> "Level":
+        """The same at a lower resolution."""
+        inner = [each[self.margin : -self.margin, self.margin : -self.margin] for each in (self.image, self.plate)]
+        height, width = inner[0].shape[:2]
         size = max(1, round(width * factor)), max(1, round(height * factor))
-        pad = max(2, round(margin * factor))
-        scaled = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (image, plate)]
-        p, b = (cv2.copyMakeBorder(np.float32(each), pad, pad, pad, pad, cv2.BORDER_REPLICATE) for each in scaled)
-        # In the margin the prediction equals the plate, so that an object beyond the frame explains nothing.
-        b[:pad], b[-pad:], b[:, :pad], b[:, -pad:] = p[:pad], p[-pad:], p[:, :pad], p[:, -pad:]
-        return cls(p, b, cv2.transform(b * (b - 2 * p), _SUM), size[0] / width, size[1] / height, pad)
+        image, plate = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in inner)
+        fx, fy = size[0] / width, size[1] / height
+        return Level.make(image, plate, self.fx * fx, self.fy * fy, self.margin * factor)
 
     def gains(self, cut: Cut, window: tuple[int, int, int, int] | None = None) -> F32:
         """The gain of each place (upper left corner) inside a window (x0, y0, x1, y1), or of all."""
