@@ -4,7 +4,7 @@ The *plate* is what an image shows where the object is not: the target's pixels 
 the source's around the place where it arrives. Only where both images show the object the plate is guessed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import cv2
@@ -22,6 +22,20 @@ class Plate:
 
     image: U8
     labels: Labels
+    _sizes: dict[tuple[int, int], F32] = field(default_factory=dict[tuple[int, int], F32], repr=False, compare=False)
+
+    def resized(self, size: tuple[int, int]) -> F32:
+        """The image float32 (height, width, 3) at a smaller size (width, height), kept for the next prediction."""
+        if size not in self._sizes:
+            self._sizes[size] = shrunk(self.image, size)
+        return self._sizes[size]
+
+
+def shrunk(image: U8, size: tuple[int, int]) -> F32:
+    """An image (H, W, 3) at a smaller size (width, height), by areas; halves first, which is several times faster."""
+    while image.shape[1] >= 2 * size[0] and image.shape[0] >= 2 * size[1] and not (image.shape[0] | image.shape[1]) & 1:
+        image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def make_plate(images: tuple[U8, U8], labels: tuple[Labels, Labels], moving: tuple[Mask, Mask]) -> Plate:

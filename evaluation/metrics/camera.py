@@ -87,12 +87,16 @@ def estimate_camera(truth: Truth, prediction: U8) -> Camera | None:
 def _pose(points: F64, pixels: F64, camera: F64, tolerance: float) -> Camera | None:
     """PnP on world points (N, 3) and their pixels (N, 2)."""
     cv2.setRNGSeed(0)  # RANSAC draws from OpenCV's own generator: the same prediction gets the same number
-    done, turn, shift, inliers = cv2.solvePnPRansac(
-        points, pixels, camera, None, iterationsCount=1000, reprojectionError=tolerance, flags=cv2.SOLVEPNP_EPNP
+    done, _, _, inliers = cv2.solvePnPRansac(
+        points, pixels, camera, None, iterationsCount=1000, reprojectionError=tolerance, flags=cv2.SOLVEPNP_AP3P
     )
     if not done or inliers is None or len(inliers) < MIN_INLIERS:
         return None
     chosen = inliers.ravel()
+    # SQPnP (Terzakis and Lourakis 2020) also solves points on one plane, such as those of a floor.
+    done, turn, shift = cv2.solvePnP(points[chosen], pixels[chosen], camera, None, flags=cv2.SOLVEPNP_SQPNP)
+    if not done:
+        return None
     turn, shift = cv2.solvePnPRefineLM(points[chosen], pixels[chosen], camera, None, turn, shift)
     camera_from_world = np.eye(4)
     camera_from_world[:3, :3], camera_from_world[:3, 3] = cv2.Rodrigues(turn)[0], shift.ravel()

@@ -14,7 +14,7 @@ object's contrast against the plate that is there:
 
 1 for the exact object, 0 for the plate and for anything further from the object than the plate is.
 
-The search is coarse (the object is 12 pixels wide), then fine (48 pixels), around the best places and around the places
+The search is coarse (the object is 12 pixels wide), then fine (40 pixels), around the best places and around the places
 in source and target. Where an editor painted another background, the plate would explain nothing anywhere: then a
 blurred copy of the prediction takes its place.
 """
@@ -30,10 +30,11 @@ import numpy as np
 
 from ...shards.codecs import F32, U8, Mask
 from ...shards.geometry import box_iou, box_of_mask
+from ..plate import shrunk
 from ..truth import Truth
 from .colors import fit_colors, own_plate
 
-COARSE_PX, FINE_PX = 12.0, 48.0
+COARSE_PX, FINE_PX = 12.0, 40.0
 """Root of the object's area, in pixels, at the two levels."""
 _MIN_SIDE: Final = 48
 """Shorter side of the coarse image, in pixels, at least."""
@@ -115,12 +116,8 @@ def _fine_level(truth: Truth, prediction: U8, side: float, factor: float, margin
     width, height = truth.size
     size = max(1, round(width * factor)), max(1, round(height * factor))
     fit, repainted = fit_colors(truth, prediction)
-    image, plate = (
-        cv2.resize(each, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-        for each in (prediction, truth.plate.image)
-    )
-    image = fit.apply(image)
-    plate = own_plate(image, side * factor) if repainted else plate
+    image = fit.apply(shrunk(prediction, size))
+    plate = own_plate(image, side * factor) if repainted else truth.plate.resized(size)
     return Level.make(image, plate, size[0] / width, size[1] / height, margin * factor)
 
 
