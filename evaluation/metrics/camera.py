@@ -1,12 +1,13 @@
-"""The camera of a prediction, from its features and the exact depth of the source.
+"""The camera of a prediction, from its features and the exact depth of source and target.
 
-Corners of the source have exact points in the world. Where the prediction shows them again, they give its camera:
-SIFT (Lowe 2004) with the ratio test of its section 7.1, then PnP with RANSAC (Fischler and Bolles 1981) and a
-refinement on the inliers. Its K is the exact one, since our camera edits keep the lens.
+Corners of both images have exact points in the world. Where the prediction shows them again, they give its camera: SIFT
+(Lowe 2004) with the ratio test of its section 7.1, then PnP with RANSAC (Fischler and Bolles 1981) and a refinement on
+the inliers. Its K is the exact one, since our camera edits keep the lens. The source alone does not suffice: features
+rarely survive an orbit by 45 degrees, so a good prediction is recognized by the target, and *copy* by the source.
 
 The viewpoint error is that of SpatialEdit-Bench: the mean of |C - C_gt| / |C_gt - C_src| and of the geodesic angle
 between the rotations over 90 degrees. Both are capped at 1 here, so that one failure does not outweigh a set. Where the
-features do not suffice the camera is unknown, and the numbers are None: so are those of a view from behind.
+features do not suffice the camera is unknown, and the numbers are None.
 """
 
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from ...shards.codecs import U8
+from ...shards.codecs import F32, U8
 from ...shards.geometry import F64, invert_rigid, matrix3, matrix4, project, transform, unproject
 from ...shards.schema import View
 from ..truth import Truth
@@ -68,20 +70,27 @@ def pose_error(found: F64, target: View, source: View) -> tuple[float | None, fl
 
 def estimate_camera(truth: Truth, prediction: U8) -> Camera | None:
     """The camera of a prediction; None if too few features agree on one."""
-    assert truth.source_metric is not None
-    source = truth.record.camera.source
-    pixels, described = _features(truth.source)
-    found, candidates = _features(prediction)
-    if len(pixels) < MIN_INLIERS or len(found) < MIN_INLIERS:
+    cameras, found = truth.record.camera, _features(prediction)
+    views = (
+        (truth.source, truth.source_metric, cameras.source),
+        (truth.target, truth.target_metric, cameras.target),
+    )
+    pairs = [_points(image, depth, view, found) for image, depth, view in views if depth is not None]
+    points = np.concatenate([points for points, _ in pairs])
+    pixels = np.concatenate([pixels for _, pixels in pairs])
+    if len(points) < MIN_INLIERS:
         return None
-    pairs = _matches(described, candidates)
-    columns, rows = pixels[pairs[:, 0]].astype(np.intp).T
-    valid = truth.source_metric[rows, columns] > 0
-    if np.count_nonzero(valid) < MIN_INLIERS:
-        return None
-    world = unproject(truth.source_metric, matrix3(source.K), matrix4(source.world_from_camera))
-    points, seen = world[rows, columns][valid], found[pairs[:, 1]][valid].astype(np.float64)
-    return _pose(points, seen, matrix3(truth.record.camera.target.K), REPROJECTION_PX * max(truth.size) / 512)
+    return _pose(points, pixels, matrix3(cameras.target.K), REPROJECTION_PX * max(truth.size) / 512)
+
+
+def _points(image: U8, depth: F32, view: View, found: "Features") -> tuple[F64, F64]:
+    """World points (N, 3) of a view, and the pixels (N, 2) at which the prediction shows them."""
+    own = _features(image)
+    pairs = _matches(own.described, found.described)
+    columns, rows = own.pixels[pairs[:, 0]].astype(np.intp).T
+    valid = depth[rows, columns] > 0
+    world = unproject(depth, matrix3(view.K), matrix4(view.world_from_camera))
+    return world[rows, columns][valid], found.pixels[pairs[:, 1]][valid].astype(np.float64)
 
 
 def _pose(points: F64, pixels: F64, camera: F64, tolerance: float) -> Camera | None:
@@ -103,13 +112,21 @@ def _pose(points: F64, pixels: F64, camera: F64, tolerance: float) -> Camera | N
     return Camera(invert_rigid(camera_from_world), len(chosen))
 
 
-def _features(image: U8) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (N, 2), in pixels with centers at halves, and descriptors (N, 128), as root SIFT."""
+@dataclass(frozen=True)
+class Features:
+    """`pixels` (N, 2): positions, with the centers of pixels at halves; `described` (N, 128): unit vectors."""
+
+    pixels: F32
+    described: F32
+
+
+def _features(image: U8) -> Features:
+    """Root SIFT (Arandjelovic and Zisserman 2012, section 2) of an image (H, W, 3)."""
     points, described = _detector().detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)
     if described is None:
-        return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
+        return Features(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32))
     described = np.sqrt(described / np.maximum(described.sum(axis=1, keepdims=True), 1e-6))
-    return np.array([point.pt for point in points], np.float32) + 0.5, described.astype(np.float32)
+    return Features(np.array([point.pt for point in points], np.float32) + 0.5, described.astype(np.float32))
 
 
 @cache
@@ -117,11 +134,11 @@ def _detector() -> cv2.SIFT:
     return cv2.SIFT.create(nfeatures=_MAX_FEATURES, contrastThreshold=0.02)
 
 
-def _matches(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _matches(a: F32, b: F32) -> NDArray[np.intp]:
     """Pairs of indexes (N, 2) that pass the ratio test, and are each other's best."""
-    likeness = a @ b.T  # unit vectors: |a - b|^2 = 2 - 2 ab
-    if b.shape[0] < 2:
+    if not len(a) or len(b) < 2:
         return np.zeros((0, 2), np.intp)
+    likeness = a @ b.T  # unit vectors: |a - b|^2 = 2 - 2 ab
     best = likeness.argmax(axis=1)
     top = np.partition(likeness, -2, axis=1)[:, -2:]
     distances = np.sqrt(np.maximum(2 - 2 * top, 0))
