@@ -3,8 +3,8 @@
     from spatialdata_builder import stream
 
 In a wheel this file is the package's `__init__.py`, and `pipeline`, `evaluation`, `sources`, `annotators`, `shards` and
-`training` lie beside it. In a checkout they are the top-level folders, and the lines at the end make them subpackages. The same
-file serves both, so a module has the same name in both: `spatialdata_builder.shards.schema`.
+`training` lie beside it. In a checkout they are the top-level folders, and the lines at the end make them subpackages.
+The same file serves both, so a module has the same name in both: `spatialdata_builder.shards.schema`.
 """
 
 import importlib

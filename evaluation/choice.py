@@ -32,8 +32,8 @@ from ..sources.scenes.rotations import VIEWS
 
 NONE: Final = "none"
 """Value of a dimension that a sample does not have, such as the relation of a camera edit, or that is unknown."""
-LAYER_RATIO: Final = 1.25
-"""Our choice: an object is in another layer of depth than one that is nearer by at least this factor."""
+DEPTH_RATIO: Final = 1.3
+"""Our choice: a scene whose farthest object is nearer than this times the depth of its nearest one has no layers."""
 MIN_LAYER_SHARE: Final = 0.001
 """Smallest share of the frame of an object that counts for layers of depth."""
 _MOVES: Final = (0.15, 0.35)
@@ -129,8 +129,9 @@ def relation_of(record: SampleRecord) -> str:
 def has_three_layers(record: SampleRecord, sample: StoredSample) -> bool:
     """Whether visible objects of the source are in the foreground, the midground and the background.
 
-    Our reading of SpatialBench's scenes: of the median depths (camera z, in meters) of the objects that fill at least a
-    thousandth of the frame, there are three of which each is at least 1.25 times the one before.
+    Our reading of SpatialBench's scenes. Depths are the medians (camera z, in meters) of the objects that fill at least
+    a thousandth of the frame. As where scenes are made (`sources.scenes.layout.layered`), the layers are the thirds of
+    the range of depths. Each must have an object, and the farthest depth must be at least 1.3 times the nearest.
     """
     labels = decode_labels(sample.members["source_instances"])
     z = decode_depth(sample.members["source_metric"], record.maps.source_metric)
@@ -139,11 +140,10 @@ def has_three_layers(record: SampleRecord, sample: StoredSample) -> bool:
         seen = z[(labels == item.id) & (z > 0)]
         if seen.size >= MIN_LAYER_SHARE * labels.size:
             depths.append(float(np.median(seen)))
-    layers, last = 0, 0.0
-    for depth in sorted(depths):  # greedy from the nearest finds the most layers
-        if depth >= LAYER_RATIO * last:
-            layers, last = layers + 1, depth
-    return layers >= 3
+    if len(depths) < 3 or max(depths) < DEPTH_RATIO * min(depths):
+        return False
+    low, high = min(depths), max(depths)
+    return len({min(int(3 * (depth - low) / (high - low)), 2) for depth in depths}) == 3
 
 
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(

@@ -21,10 +21,10 @@ from .stop import exit_code
 
 _PROGRESS_EVERY_S: Final = 5.0
 _TITLES: Final = {
-    "spatialdiff": "Train SpatialDiff (FLUX.1-Kontext with geometry tokens and latent depth).",
-    "ildm": "Train I-LDM (joint denoising of image and intrinsics).",
-    "spatialedit": "Train a LoRA of SpatialEdit-16B.",
-    "spatialfusion": "Train SpatialFusion (predicted depth of the target guides the edit).",
+    "spatialdiff": "FLUX.1-Kontext with geometry tokens.",
+    "ildm": "Images together with their intrinsics.",
+    "spatialedit": "LoRA on JoyAI-Image-Edit.",
+    "spatialfusion": "Depth of the target, then the edit.",
 }
 
 
@@ -34,7 +34,7 @@ def train() -> None:
 
 
 def _command(name: str) -> Callable[..., None]:
-    @click.option("--config", "-c", type=click.Path(), help="YAML file. Default: the paper's values.")
+    @click.option("--config", "-c", type=click.Path(), help="YAML file. Default: the recipe's values.")
     @click.option("--shards", "-s", multiple=True, required=True, metavar="URL", help="Folder of shards. Repeatable.")
     @click.option("--out", "-o", required=True, type=click.Path(), help="Folder of the run.")
     @click.option("--preset", default="", help="`tiny`: a small random model that trains on a CPU in about a minute.")
@@ -87,7 +87,7 @@ for _name in RECIPES:
 @click.option("--split", default="", help="Split of the shards. Default: that of the run's validation, val.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the noise.")
 def sample(out: str, shards: Sequence[str], to: str, step: int | None, count: int, split: str, seed: int) -> None:
-    """Write an image of predictions from the run in OUT.
+    """Write an image of predictions of the run in OUT.
 
     It has one row per sample: source, target, prediction, depth.
     """
@@ -103,7 +103,7 @@ def sample(out: str, shards: Sequence[str], to: str, step: int | None, count: in
 @click.option("--step", type=int, help="Step of the checkpoint. Default: the newest.")
 @click.option("--private", is_flag=True, help="Make a new repository private.")
 def push_run(out: str, repository: str, shards: Sequence[str], step: int | None, private: bool) -> None:
-    """Upload the weights of the run in OUT to a model repository of the hub, with a model card."""
+    """Upload the weights of the run in OUT to the hub, with a model card."""
     _push(out, repository, shards, step=step, private=private)
 
 

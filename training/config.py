@@ -117,6 +117,12 @@ class TrainConfig(Options):
     recipe: dict[str, Any] = Field(default_factory=dict[str, Any], description="the recipe's own options")
 
     @model_validator(mode="after")
+    def _check_quantization(self) -> "TrainConfig":
+        if self.sharded and self.recipe.get("quantize"):
+            raise ValueError("quantized weights cannot be sharded: set sharded to false, or remove recipe.quantize")
+        return self
+
+    @model_validator(mode="after")
     def _check_betas(self) -> "TrainConfig":
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must be at least 0 and below 1 (got {self.betas})")

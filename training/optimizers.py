@@ -10,14 +10,19 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from .config import TrainConfig
-
 OptimizerName = Literal["adamw", "adamw8bit", "prodigy", "muon"]
 _PRODIGY_LEAST = 0.1
 
 
-def make_optimizer(config: "TrainConfig", parameters: "Sequence[nn.Parameter]") -> "torch.optim.Optimizer":
-    """The optimizer of `config.optimizer` over the trainable parameters.
+def make_optimizer(
+    name: OptimizerName,
+    parameters: "Sequence[nn.Parameter]",
+    *,
+    lr: float,
+    betas: tuple[float, float],
+    weight_decay: float,
+) -> "torch.optim.Optimizer":
+    """An optimizer over the trainable parameters.
 
     - `adamw` (Loshchilov and Hutter 2019), fused on GPUs.
     - `adamw8bit`: its moments in 8 bits (Dettmers et al. 2022), by bitsandbytes: a quarter of their memory.
@@ -29,23 +34,23 @@ def make_optimizer(config: "TrainConfig", parameters: "Sequence[nn.Parameter]") 
     """
     import torch
 
-    common: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
-    match config.optimizer:
+    common: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
+    match name:
         case "adamw":
             fused = all(parameter.device.type == "cuda" for parameter in parameters)
-            return torch.optim.AdamW(parameters, betas=config.betas, fused=fused or None, **common)
+            return torch.optim.AdamW(parameters, betas=betas, fused=fused or None, **common)
         case "adamw8bit":
-            return require("bitsandbytes", "optimizers").optim.AdamW8bit(parameters, betas=config.betas, **common)
+            return require("bitsandbytes", "optimizers").optim.AdamW8bit(parameters, betas=betas, **common)
         case "prodigy":
-            if config.lr < _PRODIGY_LEAST:
+            if lr < _PRODIGY_LEAST:
                 raise BadInput(
-                    f"optimizer prodigy estimates the step size, and lr multiplies it: set lr: 1 (got {config.lr:g})"
+                    f"optimizer prodigy estimates the step size, and lr multiplies it: set lr: 1 (got {lr:g})"
                 )
-            return require("prodigyopt", "optimizers").Prodigy(parameters, betas=config.betas, **common)
+            return require("prodigyopt", "optimizers").Prodigy(parameters, betas=betas, **common)
         case "muon":
             matrices = [parameter for parameter in parameters if parameter.ndim == 2]
             others = [parameter for parameter in parameters if parameter.ndim != 2]
             groups = [{"params": matrices, "use_muon": True, **common}]
             if others:
-                groups.append({"params": others, "use_muon": False, "betas": config.betas, **common})
+                groups.append({"params": others, "use_muon": False, "betas": betas, **common})
             return require("pytorch_optimizer", "optimizers").Muon(groups, use_adjusted_lr=True)

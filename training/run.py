@@ -109,7 +109,9 @@ def start_run(
         shard_module(module, accelerator.device, accelerator.num_processes)
     else:
         run.module = accelerator.prepare(module)
-    optimizer = make_optimizer(config, run.parameters)
+    optimizer = make_optimizer(
+        config.optimizer, run.parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
+    )
     run.optimizer = accelerator.prepare(optimizer)
     name = "constant_with_warmup" if config.schedule == "constant" else config.schedule
     run.schedule = get_scheduler(name, optimizer, num_warmup_steps=config.warmup, num_training_steps=config.steps)

@@ -56,7 +56,9 @@ def test_a_run_from_a_file_and_images_sampled_from_it(triplets: Path, tmp_path: 
 @pytest.mark.slow
 @pytest.mark.torch
 def test_bad_arguments_of_a_run(triplets: Path, tmp_path: Path):
-    with pytest.raises(BadInput, match="no training recipe 'linea': use one of spatialdiff, ildm, spatialedit, linear"):
+    with pytest.raises(
+        BadInput, match="no training recipe 'linea': use one of spatialdiff, ildm, spatialedit, spatialfusion, linear"
+    ):
         run_train("linea", [str(triplets)], tmp_path)
     with pytest.raises(BadInput, match="no shards given"):
         run_train("linear", [], tmp_path)

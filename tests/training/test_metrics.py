@@ -1,6 +1,7 @@
 """Trackers of metrics and images, in addition to metrics.jsonl."""
 
 import json
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,8 +24,11 @@ def test_wandb_gets_all_metrics_and_images(triplets: Path, tmp_path: Path, monke
     for steps, resumed in ((3, 0), (5, 3)):
         done = run(triplets, tmp_path, "log=wandb", f"steps={steps}", "save_every=3", "validate_every=2")
         assert done.resumed == resumed
-    logs = [list(records(path)) for path in sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"))]
-    assert len(logs) == 2
+    paths = sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+    assert len(paths) == 2
+    while any(list(records(path))[-1].WhichOneof("record_type") != "exit" for path in paths):
+        time.sleep(0.05)  # wandb's own process finishes the files
+    logs = [list(records(path)) for path in paths]
     runs = [next(record.run for record in log if record.WhichOneof("record_type") == "run") for log in logs]
     assert runs[0].run_id == runs[1].run_id, "the second start resumes the same run"
     assert {each.display_name for each in runs} == {tmp_path.name}

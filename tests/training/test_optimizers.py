@@ -7,10 +7,9 @@ import torch
 from torch import nn
 
 from spatialdata_builder.shards.errors import BadInput
-from spatialdata_builder.training.config import load_config
 from spatialdata_builder.training.metrics import read_metrics
 from spatialdata_builder.training.optimizers import make_optimizer
-from tests.training.linear import Linear, Stopped, run
+from tests.training.linear import Stopped, run
 from tests.training.runs import assert_same_run
 
 RATES = {"adamw": 0.01, "adamw8bit": 0.01, "prodigy": 1.0, "muon": 0.01}
@@ -18,8 +17,10 @@ for _name in ("adamw8bit", "prodigy", "muon"):
     pytest.importorskip({"adamw8bit": "bitsandbytes", "prodigy": "prodigyopt", "muon": "pytorch_optimizer"}[_name])
 
 
-def config_of(name: str, *overrides: str):
-    return load_config(Linear, overrides=[f"optimizer={name}", f"lr={RATES[name]}", *overrides])
+def optimizer_of(name: str, parameters: list[nn.Parameter], **changes: float) -> torch.optim.Optimizer:
+    return make_optimizer(
+        name, parameters, **{"lr": RATES[name], "betas": (0.9, 0.999), "weight_decay": 0.0, **changes}
+    )
 
 
 @pytest.mark.parametrize("name", ["adamw8bit", "prodigy", "muon"])
@@ -34,10 +35,10 @@ def test_a_run_resumes_exactly(name: str, triplets: Path, tmp_path: Path):
     assert len({line["loss"] for line in read_metrics(tmp_path / "whole")}) == 4
 
 
-def updates(name: str, shape: tuple[int, ...], *overrides: str) -> tuple[torch.Tensor, torch.Tensor]:
+def updates(name: str, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
     """The change of a weight in one step, and its gradient."""
     weight = nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(1)))
-    optimizer = make_optimizer(config_of(name, "weight_decay=0", *overrides), [weight])
+    optimizer = optimizer_of(name, [weight])
     before = weight.detach().clone()
     (weight * torch.randn(shape, generator=torch.Generator().manual_seed(2))).sum().backward()
     optimizer.step()
@@ -59,7 +60,7 @@ def test_muon_leaves_vectors_to_adamw():
 
 def test_adamw8bit_is_adamw_with_moments_of_8_bits():
     weight = nn.Parameter(torch.zeros(128, 64))
-    optimizer = make_optimizer(config_of("adamw8bit"), [weight])
+    optimizer = optimizer_of("adamw8bit", [weight])
     for _ in range(2):
         weight.grad = torch.ones_like(weight)
         optimizer.step()
@@ -69,7 +70,7 @@ def test_adamw8bit_is_adamw_with_moments_of_8_bits():
 
 def test_prodigy_needs_a_rate_of_about_1():
     with pytest.raises(BadInput, match=r"set lr: 1 \(got 0\.0001\)"):
-        make_optimizer(config_of("prodigy", "lr=1e-4"), [nn.Parameter(torch.zeros(2))])
+        optimizer_of("prodigy", [nn.Parameter(torch.zeros(2))], lr=1e-4)
 
 
 def test_compiled_layers_give_the_same_curve(triplets: Path, tmp_path: Path):

@@ -2,11 +2,14 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from spatialdata_builder.shards.recipes import get_recipe
@@ -14,6 +17,7 @@ from spatialdata_builder.training.checkpoint import read_facts
 from spatialdata_builder.training.command import run_train
 from spatialdata_builder.training.metrics import read_metrics
 from tests.shards.factory import make_sample, make_split
+from tests.training.runs import newest
 from tests.training.test_processes import ROOT, start
 
 SIDE = 32
@@ -22,6 +26,7 @@ SMALL = {
     "spatialdiff": (),
     "ildm": (),
     "spatialedit": (f"recipe.side={SIDE}",),
+    "spatialfusion": ("recipe.teacher=any",),
 }
 """Settings that adapt the preset `tiny` of each recipe to this image side."""
 
@@ -37,31 +42,44 @@ def curve(out: Path, name: str = "loss") -> list[float]:
     return [line[name] for line in read_metrics(out)]
 
 
-def test_documented_accelerate_launch_command_trains_and_resumes(tmp_path: Path):
-    """The command of docs/training.md for two processes on a CPU, twice."""
-    shards = shards_for("spatialdiff", tmp_path / "shards")
-    launch = [str(Path(sys.executable).with_name("accelerate")), "launch", "--multi_gpu", "--num_processes", "2"]
-    launch += ["--main_process_port", str(free_port())]
-    arguments = ["--preset", "tiny", "--shards", shards, "--out", str(tmp_path / "run"), "--json"]
-    for setting in ("batch_size=2", "save_every=2", *SMALL["spatialdiff"]):
-        arguments += ["--set", setting]
-    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    for steps, resumed in ((2, 0), (3, 2)):
-        command = [
-            *launch,
-            "-m",
-            "spatialdata_builder.training.cli",
-            "spatialdiff",
-            *arguments,
-            "--set",
-            f"steps={steps}",
-        ]
-        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        (summary,) = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
-        assert (summary["step"], summary["resumed"]) == (steps, resumed)
-        assert [line["step"] for line in read_metrics(tmp_path / "run")] == list(range(1, steps + 1))
-        assert read_facts(tmp_path / "run" / "checkpoints" / str(steps)).samples_per_step == 4
+@pytest.mark.parametrize("recipe", sorted(SMALL))
+def test_a_launch_by_accelerate_that_is_killed_resumes_as_if_undisturbed(recipe: str, tmp_path: Path):
+    """The command of docs/training.md for two processes on a CPU, killed with all its processes."""
+    shards = shards_for(recipe, tmp_path / "shards")
+    settings = ("save_every=2", "log=none", "validate_every=0", *SMALL[recipe])
+    overrides = [word for setting in (*settings, "batch_size=2") for word in ("--set", setting)]
+    arguments = ["--preset", "tiny", "--shards", shards, "--out", str(tmp_path / "two"), "--json", *overrides]
+    killed = launch(recipe, [*arguments, "--set", "steps=100000"], tmp_path)
+    while killed.poll() is None and len(read_metrics(tmp_path / "two")) < 3:
+        time.sleep(0.05)
+    assert killed.poll() is None, killed.communicate()
+    for process in (*psutil.Process(killed.pid).children(recursive=True), killed):  # they are in sessions of their own
+        process.kill()
+    killed.communicate()
+    step = int(newest(tmp_path / "two").name)
+    again = launch(recipe, [*arguments, "--set", f"steps={step + 2}"], tmp_path)
+    out, err = again.communicate()
+    assert again.returncode == 0, err
+    (summary,) = (json.loads(line) for line in out.splitlines() if line.startswith("{"))
+    assert (summary["step"], summary["resumed"]) == (step + 2, step)
+    assert read_facts(newest(tmp_path / "two")).samples_per_step == 4
+    one = [*settings, "batch_size=4", f"steps={step + 2}"]
+    run_train(recipe, [shards], tmp_path / "one", preset="tiny", overrides=one)
+    for name in ("loss", "grad_norm"):
+        assert curve(tmp_path / "two", name) == pytest.approx(curve(tmp_path / "one", name), rel=2e-3)
+
+
+def launch(recipe: str, arguments: list[str], folder: Path) -> subprocess.Popen[str]:
+    accelerate = [str(Path(sys.executable).with_name("accelerate")), "launch", "--multi_gpu", "--num_processes", "2"]
+    command = [*accelerate, "--main_process_port", str(free_port()), "-m", "spatialdata_builder.training.cli", recipe]
+    return subprocess.Popen(
+        [*command, *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def free_port() -> int:
@@ -69,16 +87,28 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-# The other recipes on unsharded weights: test_run.py of each.
-@pytest.mark.parametrize(("recipe", "sharded"), [("spatialdiff", False), *((recipe, True) for recipe in sorted(SMALL))])
-def test_two_processes_match_one_with_twice_the_batch(recipe: str, sharded: bool, tmp_path: Path):
+@pytest.mark.parametrize("recipe", sorted(SMALL))
+def test_sharded_on_two_processes_matches_one_with_twice_the_batch(recipe: str, tmp_path: Path):
     shards = shards_for(recipe, tmp_path / "shards")
     settings = ("steps=4", "log=none", "validate_every=0", *SMALL[recipe])
     run_train(recipe, [shards], tmp_path / "one", preset="tiny", overrides=[*settings, "batch_size=4"])
-    chosen = [*settings, "batch_size=2", f"sharded={str(sharded).lower()}"]
+    chosen = [*settings, "batch_size=2", "sharded=true"]
     overrides = [word for setting in chosen for word in ("--set", setting)]
     command = [recipe, "--preset", "tiny", "--shards", shards, "--out", str(tmp_path / "two"), *overrides]
     done = start(command, processes=2, module="spatialdata_builder.training.cli")
     assert done.returncode == 0, done.stderr
     for name in ("loss", "grad_norm"):
         assert curve(tmp_path / "two", name) == pytest.approx(curve(tmp_path / "one", name), rel=1e-3)
+
+
+def test_ctrl_c_at_a_launcher_saves_the_finished_step(tmp_path: Path):
+    shards = shards_for("spatialdiff", tmp_path / "shards")
+    settings = [word for setting in ("steps=100000", "batch_size=2") for word in ("--set", setting)]
+    arguments = ["--preset", "tiny", "--shards", shards, "--out", str(tmp_path / "run"), *settings]
+    process = launch("spatialdiff", arguments, tmp_path)
+    while process.poll() is None and len(read_metrics(tmp_path / "run")) < 2:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert f"trained to step {newest(tmp_path / 'run').name} " in out, err
+    assert err.count("stopped by SIGINT before the last step: rerun the command to resume") == 1

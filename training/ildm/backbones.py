@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ...shards.errors import BadInput
 from ..weights import sort_metadata
-from .texts import T5_TOKENS, ClipText, T5Text, TextModel, TwoClipTexts
+from .texts import T5_TOKENS, ClipText, Parts, T5Text, TextModel, TwoClipTexts
 
 if TYPE_CHECKING:
     import torch
 
-    from .models import Base
 
 Conditions = Mapping[str, "torch.Tensor"]
 _LORA: Final = "pytorch_lora_weights.safetensors"
@@ -53,7 +52,7 @@ class Backbone(Protocol):
 
     def network_type(self) -> type[Any]: ...
 
-    def text(self, base: "Base", dtype: "torch.dtype") -> TextModel: ...
+    def text(self, base: Parts, dtype: "torch.dtype") -> TextModel: ...
 
     def size(self, height: int, width: int) -> tuple[float, ...]:
         """One row of the condition `size` for images of this size in pixels; empty where the network has none."""
@@ -102,7 +101,7 @@ class StableDiffusion:
 
         return UNet2DConditionModel
 
-    def text(self, base: "Base", dtype: "torch.dtype") -> TextModel:
+    def text(self, base: Parts, dtype: "torch.dtype") -> TextModel:
         from transformers.models.clip.modeling_clip import CLIPTextModel
         from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
@@ -156,7 +155,7 @@ class StableDiffusionXL(StableDiffusion):
         *("text_encoder_2/config.json", "text_encoder_2/model.safetensors", "tokenizer_2/*"),
     )
 
-    def text(self, base: "Base", dtype: "torch.dtype") -> TextModel:
+    def text(self, base: Parts, dtype: "torch.dtype") -> TextModel:
         from torch import nn
         from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
         from transformers.models.clip.tokenization_clip import CLIPTokenizer
@@ -201,7 +200,7 @@ class PixArt:
 
         return PixArtTransformer2DModel
 
-    def text(self, base: "Base", dtype: "torch.dtype") -> TextModel:
+    def text(self, base: Parts, dtype: "torch.dtype") -> TextModel:
         from transformers.models.t5.modeling_t5 import T5EncoderModel
         from transformers.models.t5.tokenization_t5 import T5Tokenizer
 

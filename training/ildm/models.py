@@ -56,8 +56,12 @@ class Base:
     def backbone(self) -> Backbone:
         return backbone_of(self.name, self.index)
 
-    @cached_property
+    @property
     def folder(self) -> Path:
+        return self._snapshot
+
+    @cached_property
+    def _snapshot(self) -> Path:
         return find_folder(self.name, self.revision, files=[_INDEX, *self.backbone.files])
 
     def network(self, dtype: "torch.dtype") -> Any:

@@ -5,6 +5,7 @@ Invariant: the embedding of a text depends on that text only. The empty text is 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..caches import Tensors
@@ -15,6 +16,18 @@ if TYPE_CHECKING:
 
 T5_TOKENS: Final = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300}
 """Tokens of a text: the defaults of these pipelines of diffusers."""
+
+
+class Parts(Protocol):
+    """The models of a base; see `training.ildm.models.Base`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def folder(self) -> Path: ...
+
+    def part(self, kind: type[Any], name: str, dtype: "torch.dtype | None" = None) -> Any: ...
 
 
 class TextModel(Protocol):

@@ -95,12 +95,12 @@ class UnetPhase:
         from diffusers.schedulers.scheduling_ddim import DDIMScheduler
         from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
-        base = base_of(options)
+        base, encoders = base_of(options), Encoders.load(options, device, dtype)
         return cls(
             options=options,
             module=make_module(options, device, dtype),
             device=device,
-            encoders=Encoders.load(options, device, dtype),
+            encoders=encoders,
             scheduler=base.scheduler(DDPMScheduler),
             sampler=base.scheduler(DDIMScheduler),
         )

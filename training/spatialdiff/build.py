@@ -43,9 +43,13 @@ def make_net(transformer: Any, options: SpatialDiffOptions, geometry_width: int)
         )
     with seeded(2):
         if options.spatial:
-            queries = options.height // PATCH * (options.width // PATCH)
-            shape = options.connector.model_dump()
-            connector = Connector(queries=queries, width=width, geometry_width=geometry_width, **shape)
+            connector = Connector(
+                rows=options.height // PATCH,
+                columns=options.width // PATCH,
+                width=width,
+                geometry_width=geometry_width,
+                **options.connector.model_dump(),
+            )
         if options.depth_loss:
             channels = transformer.config.in_channels if options.depth_loss == "latent" else PATCH * PATCH
             head = SpatialDecodeHead(width, channels)

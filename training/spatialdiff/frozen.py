@@ -18,6 +18,7 @@ import numpy as np
 from ...shards.errors import BadInput
 from ..caches import CacheSpec, TensorCache, folder_revision, module_revision, stacked
 from ..lazy import LazyParts
+from ..quantization import is_quantized, quantized_loading
 from ..weights import find_folder, first_line
 from .geometry import GeometryEncoder, load_geometry
 from .options import TINY, SpatialDiffOptions
@@ -113,13 +114,13 @@ class Frozen:
             z = vae.encode(pixels).latent_dist.mode().float()
         return {"latent": (z - vae.config.shift_factor) * vae.config.scaling_factor}
 
-    def images(self, latents: "torch.Tensor") -> "torch.Tensor":
-        """Packed latents (B, N, C) to uint8 images (B, H, W, 3), on the CPU."""
+    def images(self, latents: "torch.Tensor", height: int) -> "torch.Tensor":
+        """Packed latents (B, N, C) to uint8 images (B, H, W, 3) of this height, on the CPU."""
         import torch
 
         self.parts.use("vae")
         vae = self.base.vae
-        z = unpatchify(latents.float(), 2, self.options.height // 8) / vae.config.scaling_factor
+        z = unpatchify(latents.float(), 2, height // 8) / vae.config.scaling_factor
         with torch.no_grad():
             pixels = vae.decode((z + vae.config.shift_factor).to(self.dtype)).sample.float()
         return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(1, -1).cpu()
@@ -176,15 +177,19 @@ class Frozen:
         }
         if self.geometry is not None:
             inputs["geometry"] = self.geometry(torch.tensor(np.asarray(images)))
+            inputs["grid"] = torch.zeros(height // PATCH, width // PATCH)
         return {name: value.to(self.device) for name, value in inputs.items()}
 
     def _check_size(self, height: int, width: int) -> None:
         options = self.options
-        if (height, width) != (options.height, options.width):
+        if options.any_size:
+            if height % PATCH or width % PATCH:
+                raise BadInput(f"images are {width} x {height}: build shards whose sides are multiples of {PATCH}")
+        elif (height, width) != (options.height, options.width):
             raise BadInput(
                 f"images are {width} x {height}, but recipe.width x recipe.height is {options.width} x "
-                f"{options.height}: set them to the size of the shards' images (multiples of 16), or build shards of "
-                "that size"
+                f"{options.height}: set them to the size of the shards' images (multiples of 16), set recipe.any_size, "
+                "or build shards of that size"
             )
 
 
@@ -274,9 +279,11 @@ def _folder(options: SpatialDiffOptions) -> Path:
 
 def _loader(options: SpatialDiffOptions, device: "torch.device", dtype: "torch.dtype") -> _Load:
     def load(*names: str) -> Any:
-        base = _pipeline(options, names, dtype)
+        base = _pipeline(options, names, device, dtype)
         for name in names:
-            getattr(base, name).requires_grad_(False).eval().to(device)
+            model = getattr(base, name).requires_grad_(False).eval()
+            if not is_quantized(model):
+                model.to(device)
         if "vae" in names and base.vae_scale_factor * 2 != PATCH:
             raise BadInput(
                 f"base '{options.base}' is not FLUX.1-Kontext: its VAE downsamples by {base.vae_scale_factor}, "
@@ -287,19 +294,26 @@ def _loader(options: SpatialDiffOptions, device: "torch.device", dtype: "torch.d
     return load
 
 
-def _pipeline(options: SpatialDiffOptions, names: Sequence[str], dtype: "torch.dtype") -> Any:
-    absent = dict.fromkeys({*ENCODERS, "transformer"} - {*names})
+def _pipeline(options: SpatialDiffOptions, names: Sequence[str], device: "torch.device", dtype: "torch.dtype") -> Any:
+    parts: dict[str, Any] = dict.fromkeys({*ENCODERS, "transformer"} - {*names})
     if options.base == TINY:
+        if options.quantize:
+            raise BadInput("recipe.quantize needs weights in a folder: remove it for base tiny")
         from .tiny import tiny_base
 
         base = tiny_base()
-        base.register_modules(**absent)
+        base.register_modules(**parts)
         return base if dtype == base.dtype else base.to(dtype=dtype)
+    from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
     from diffusers.pipelines.flux.pipeline_flux_kontext import FluxKontextPipeline
 
     folder = _folder(options)
+    quantized = quantized_loading(options.quantize, device, dtype) if "transformer" in names else {}
     try:
-        return FluxKontextPipeline.from_pretrained(folder, torch_dtype=dtype, **absent)
+        if quantized:
+            loading = {"torch_dtype": dtype, **quantized}
+            parts["transformer"] = FluxTransformer2DModel.from_pretrained(folder / "transformer", **loading)
+        return FluxKontextPipeline.from_pretrained(folder, torch_dtype=dtype, **parts)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(
             f"base '{options.base}' at {folder} is not FLUX.1-Kontext in diffusers' layout ({first_line(error)})"

@@ -50,21 +50,42 @@ class CrossAttention(nn.Module):
 
 
 class Connector(nn.Module):
-    """Eq. 4-5: learnable queries (l, d) attend to the geometry tokens and give tokens of the transformer's width."""
+    """Eq. 4-5: learnable queries (l, d) attend to the geometry tokens and give tokens of the transformer's width.
+
+    Args:
+        rows, columns: the grid of the l queries, one for each token of the image.
+    """
 
     def __init__(
-        self, *, queries: int, width: int, geometry_width: int, layers: int = 8, heads: int = 1, feed_forward: int = 0
+        self,
+        *,
+        rows: int,
+        columns: int,
+        width: int,
+        geometry_width: int,
+        layers: int = 8,
+        heads: int = 1,
+        feed_forward: int = 0,
     ) -> None:
         super().__init__()
-        self.queries = nn.Parameter(torch.randn(queries, width) * 0.02)
+        self.rows, self.columns = rows, columns
+        self.queries = nn.Parameter(torch.randn(rows * columns, width) * 0.02)
         self.layers = nn.ModuleList(CrossAttention(width, geometry_width, heads, feed_forward) for _ in range(layers))
 
-    def forward(self, geometry: Tensor) -> Tensor:
-        """(B, l', d') to (B, l, d)."""
-        queries = self.queries.expand(len(geometry), -1, -1)
+    def forward(self, geometry: Tensor, rows: int, columns: int) -> Tensor:
+        """(B, l', d') to (B, rows * columns, d), the tokens of an image of this grid."""
+        queries = self._on_grid(rows, columns).expand(len(geometry), -1, -1)
         for layer in self.layers:
             queries = layer(queries, geometry)
         return queries
+
+    def _on_grid(self, rows: int, columns: int) -> Tensor:
+        """The queries (rows * columns, d), interpolated bilinearly if the grid is another one, as position embeddings
+        of vision transformers are (Dosovitskiy et al. 2021, section 3.2)."""
+        if (rows, columns) == (self.rows, self.columns):
+            return self.queries
+        grid = self.queries.T.unflatten(1, (self.rows, self.columns))[None]
+        return F.interpolate(grid, (rows, columns), mode="bilinear", align_corners=False)[0].flatten(1).T
 
 
 class SpatialDecodeHead(nn.Module):
@@ -103,15 +124,16 @@ class SpatialDiffNet(nn.Module):
         Args:
             inputs: `noisy` and `source` (B, N, C): packed latents of the noised target and of the source. `sigma`,
                 `guidance` (B,). `text` (B, T, .), `pooled` (B, .). `image_ids` (2N or 3N, 3), `text_ids` (T, 3).
-                With a connector, `geometry` (B, l', d'). For losses, `velocity` (B, N, C), optional weights of its
-                tokens `weight` (B, N, 1) and, with a head, `depth` (B, N, .).
+                With a connector, `geometry` (B, l', d') and `grid`, of which only the shape counts: (rows, columns) of
+                the N tokens, known without waiting for the device. For losses, `velocity` (B, N, C), optional weights
+                of its tokens `weight` (B, N, 1) and, with a head, `depth` (B, N, .).
 
         Returns:
             Losses (B,): `loss`, its part `flow` and, with a head, `depth` (L_GSS, unweighted). Predictions: `velocity`
             and, with a head, `depth`.
         """
         tokens = inputs["noisy"].shape[1]
-        spatial = self.connector(inputs["geometry"]) if self.connector is not None else None
+        spatial = self.connector(inputs["geometry"], *inputs["grid"].shape) if self.connector is not None else None
         hidden, time = run_blocks(self.transformer, inputs, spatial)
         velocity = self.transformer.proj_out(self.transformer.norm_out(hidden[:, :tokens], time))
         depth = self.head(hidden[:, 2 * tokens :]) if self.head is not None else None

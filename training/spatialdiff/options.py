@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from ...shards.options import Options
 from ..flow import TimeDistribution
+from ..quantization import Quantization
 
 Ablation = Literal["lora_only", "ism", "explicit_depth", "latent_depth"]
 """The rows of the paper's ablation: LoRA only; with spatial tokens; with a depth loss on pixels as well; with the depth
@@ -65,6 +66,9 @@ class SpatialDiffOptions(Options):
     width: int = Field(default=512, ge=0, multiple_of=16)
     height: int = Field(default=512, ge=0, multiple_of=16)
     """Size of the shards' images, in pixels; 0: the size that they have."""
+    any_size: bool = False
+    """Accept images of other sizes too, in multiples of 16 (with `data.buckets`, sets of several sizes). The queries of
+    the connector are a grid for `width` x `height`, interpolated to that of the image (our choice)."""
     geometry: GeometrySection = GeometrySection()
     connector: ConnectorSection = ConnectorSection()
     lora: LoraSection = LoraSection()
@@ -81,6 +85,8 @@ class SpatialDiffOptions(Options):
     """`text`: the sample's instruction. `any`: one of its variants, drawn again in each epoch."""
     text_tokens: int = Field(default=512, ge=1)
     """Sequence length of T5; longer instructions are truncated."""
+    quantize: Quantization = ""
+    """Quantization of the frozen transformer; see `training.quantization`."""
     cache: str = ""
     """Folder of the cache for latents and text embeddings; empty: no cache."""
     cache_bytes: int = Field(default=100 << 30, ge=1)

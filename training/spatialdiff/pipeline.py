@@ -4,6 +4,7 @@ Invariant: inputs are a source image and an instruction; no depth. The only mode
 is the geometry encoder.
 """
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from copy import deepcopy
@@ -71,15 +72,23 @@ class SpatialDiffPipeline:
         return cls(net.eval(), frozen)
 
     def __call__(self, image: Image.Image, instruction: str, *, seed: int = 0, **options: Any) -> Image.Image:
-        """Edit one image. It is resized to the training size, ignoring its aspect ratio, and back afterwards.
+        """Edit one image. It is resized to the training size, ignoring its aspect ratio, and back afterwards. With
+        `any_size`, it keeps its aspect ratio, up to multiples of 16, and gets the area of the training size.
 
         Args:
             options: `steps`, `guidance` of `edit`.
         """
-        size = (self.frozen.options.width, self.frozen.options.height)
-        fitted = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        fitted = image.convert("RGB").resize(self._size_for(image), Image.Resampling.LANCZOS)
         edited = self.edit(np.asarray(fitted)[None], [instruction], seed=seed, **options)
         return Image.fromarray(edited.images[0]).resize(image.size, Image.Resampling.LANCZOS)
+
+    def _size_for(self, image: Image.Image) -> tuple[int, int]:
+        options = self.frozen.options
+        if not options.any_size:
+            return options.width, options.height
+        scale = math.sqrt(options.width * options.height / (image.width * image.height))
+        width, height = (max(1, round(side * scale / PATCH)) * PATCH for side in image.size)
+        return width, height
 
     def edit(
         self,
@@ -111,7 +120,9 @@ class SpatialDiffPipeline:
                 latents, depth = self._denoise(inputs, rng, steps or options.sample_steps)
         finally:
             self.net.train(training)
-        return Edited(self.frozen.images(latents).numpy(), None if depth is None else self._depth_images(depth))
+        height = np.shape(images)[1]
+        shown = None if depth is None else self._depth_images(depth, height)
+        return Edited(self.frozen.images(latents, height).numpy(), shown)
 
     def _denoise(
         self, inputs: dict[str, "torch.Tensor"], rng: StepRng, steps: int
@@ -138,7 +149,7 @@ class SpatialDiffPipeline:
         dtype = self.frozen.dtype
         return torch.autocast(self.frozen.device.type, dtype, enabled=dtype != torch.float32)
 
-    def _depth_images(self, depth: "torch.Tensor") -> np.ndarray[Any, Any]:
+    def _depth_images(self, depth: "torch.Tensor", height: int) -> np.ndarray[Any, Any]:
         if self.frozen.options.depth_loss == "latent":
-            return self.frozen.images(depth).numpy()
-        return depth_image(unpatchify(depth, PATCH, self.frozen.options.height)[:, 0]).numpy()
+            return self.frozen.images(depth, height).numpy()
+        return depth_image(unpatchify(depth, PATCH, height)[:, 0]).numpy()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ...shards.errors import BadInput
+from ..quantization import Quantization, is_quantized, quantized_loading
 from ..weights import find_folder, first_line
 
 if TYPE_CHECKING:
@@ -46,11 +47,13 @@ def load_models(
     theta: int = 0,
     *,
     without: Collection[str] = (),
+    quantize: Quantization = "",
 ) -> "EditPipeline":
     """The models of a pipeline, frozen, on a device.
 
     Args:
         weights, theta: of the transformer, see `weights.load_transformer`; default: the folder's own.
+        quantize: of the folder's own transformer.
         without: models that are not loaded; they are None in the pipeline.
 
     Raises BadInput if a part cannot be loaded.
@@ -63,13 +66,17 @@ def load_models(
         transformer = (
             load_transformer(folder / "transformer", Path(weights).expanduser(), theta, dtype)
             if weights
-            else load_part(folder, "transformer", dtype)
+            else load_part(folder, "transformer", dtype, **quantized_loading(quantize, device, dtype))
         )
     return assemble({**dict.fromkeys(PARTS), **found, "transformer": transformer}, device)
 
 
-def load_part(folder: Path, part: str, dtype: "torch.dtype") -> Any:
-    """One of `PARTS`, on the CPU. Raises BadInput if it cannot be loaded."""
+def load_part(folder: Path, part: str, dtype: "torch.dtype", **changes: Any) -> Any:
+    """One of `PARTS`, on the CPU unless it is quantized. Raises BadInput if it cannot be loaded.
+
+    Args:
+        changes: arguments of `from_pretrained`.
+    """
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
     from diffusers.models.transformers.transformer_joyimage import JoyImageEditTransformer3DModel
     from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
@@ -87,7 +94,7 @@ def load_part(folder: Path, part: str, dtype: "torch.dtype") -> Any:
     }
     kind, options = kinds[part]
     try:
-        return kind.from_pretrained(folder / part, **options)
+        return kind.from_pretrained(folder / part, **{**options, **changes})
     except (OSError, ValueError, KeyError) as error:
         raise BadInput(f"{folder / part} cannot be loaded: {first_line(error)}") from error
 
@@ -113,8 +120,9 @@ def assemble(parts: Mapping[str, Any], device: "torch.device") -> "EditPipeline"
 
 
 def freeze(model: Any, device: "torch.device") -> Any:
-    """Move a model to a device and freeze it (no gradients, eval mode); returns it."""
-    return model.requires_grad_(False).eval().to(device)
+    """Move a model to a device (a quantized one is there) and freeze it (no gradients, eval mode); returns it."""
+    frozen = model.requires_grad_(False).eval()
+    return frozen if is_quantized(frozen) else frozen.to(device)
 
 
 def lora_config(layers: int, rank: int, alpha: int) -> "LoraConfig":

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from ...shards.options import Options
 from ..flow import TimeDistribution
+from ..quantization import Quantization
 
 TINY: Final = "tiny"
 """Model id of a small model with random weights, created in memory."""
@@ -64,6 +65,7 @@ class SpatialEditOptions(Options):
     times: TimeDistribution = "logit_normal"
     times_mean: float = Field(default=0.0, description="mean of the logit-normal distribution")
     times_std: float = Field(default=1.0, gt=0)
+    quantize: Quantization = Field(default="", description="nf4, int8 or fp8: quantization of the frozen transformer")
     cache: str = Field(default="", description="cache folder for latents and text embeddings; empty: no cache")
     cache_bytes: int = Field(default=100 << 30, ge=1)
     unload_encoders: bool = Field(

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...shards.errors import BadInput
 from ...shards.interop.spatialedit import draw_box
+from ..quantization import Quantization
 from .models import folder_of, freeze, load_models, load_part
 from .options import TINY
 from .weights import merge_adapter
@@ -29,6 +31,7 @@ def load_pipeline(
     device: "str | torch.device" = "cpu",
     dtype: "torch.dtype | None" = None,
     without: Collection[str] = (),
+    quantize: Quantization = "",
 ) -> "EditPipeline":
     """A diffusers pipeline of the base model with adapters merged into it.
 
@@ -38,6 +41,7 @@ def load_pipeline(
         weights, theta: transformer weights to use instead of the model's; see `SpatialEditOptions`.
         dtype: default: bfloat16 on GPUs, float32 on CPUs.
         without: models that are not loaded: `vae`, `text_encoder`, or `transformer` if there are no adapters.
+        quantize: quantization of the transformer, without `weights` and adapters.
 
     Raises:
         BadInput: the weights are missing, or of another network.
@@ -46,6 +50,8 @@ def load_pipeline(
 
     device = torch.device(device)
     dtype = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
+    if quantize and (weights or adapters or model == TINY):
+        raise BadInput("recipe.quantize needs the model's own weights: remove it, or weights and merge")
     if model == TINY:
         from .tiny import tiny_models
 
@@ -53,7 +59,9 @@ def load_pipeline(
         for name in without:
             setattr(pipeline, name, None)
     else:
-        pipeline = load_models(folder_of(model, revision), device, dtype, weights, theta, without=without)
+        pipeline = load_models(
+            folder_of(model, revision), device, dtype, weights, theta, without=without, quantize=quantize
+        )
     for adapter in adapters:
         pipeline.transformer = merge_adapter(pipeline.transformer, Path(adapter))
     return pipeline

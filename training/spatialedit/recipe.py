@@ -120,6 +120,7 @@ class SpatialEdit:
             device=device,
             dtype=dtype,
             without=without,
+            quantize="" if "transformer" in without else options.quantize,
         )
         load = partial(load_encoder, options.model, options.revision, device=device, dtype=dtype)
         self._parts = LazyParts(self._pipeline, ENCODERS, load)

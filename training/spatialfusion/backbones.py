@@ -83,6 +83,7 @@ class FluxEditor:
                     "text_tokens": flux.text_tokens,
                     "sample_steps": flux.sample_steps,
                     "sample_guidance": flux.sample_guidance,
+                    "quantize": options.quantize,
                     "cache": options.cache,
                     "cache_bytes": options.cache_bytes,
                 }
@@ -126,6 +127,7 @@ class JoyAiEditor:
                 text_drop=options.text_drop,
                 times=joyai.times,
                 shift=joyai.time_shift,
+                quantize=options.quantize,
                 cache=options.cache,
                 cache_bytes=options.cache_bytes,
                 sample_steps=joyai.sample_steps,

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ...shards.options import Options
 from ..flow import TimeDistribution
+from ..quantization import Quantization
 
 Teacher = Literal["exact", "vggt", "any"]
 TINY: Final = "tiny"
@@ -95,6 +96,9 @@ class SpatialFusionOptions(Options):
     depth_weight: float = Field(default=0.1, ge=0, description="stage 2: weight of the depth loss")
     confidence_weight: float = Field(
         default=0.2, ge=0, description="alpha: weight of the log confidence in the depth loss, as in DUSt3R"
+    )
+    quantize: Quantization = Field(
+        default="", description="stage 2: nf4, int8 or fp8, quantization of the frozen editing model"
     )
     cache: str = Field(default="", description="cache folder for latents and text embeddings; empty: no cache")
     cache_bytes: int = Field(default=100 << 30, ge=1)

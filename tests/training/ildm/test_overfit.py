@@ -58,7 +58,7 @@ def test_lora_overfits_8_samples_and_the_base_stays_unchanged(
     shards: str, base: str, intrinsic_vae: tuple[str, list[float]]
 ):
     recipe = Ildm(tiny(base=base, intrinsic_vae=intrinsic_vae[0], **LORA))
-    module, losses = train(recipe, first_batch(shards, recipe, 8), steps=500, lr=4e-3)
+    module, losses = train(recipe, first_batch(shards, recipe, 8), steps=700, lr=4e-3)
     assert losses[-1] < 0.2 * losses[0]
     before = Base(base).network(torch.float32).state_dict()
     after = {name.replace(".base_layer.", "."): value for name, value in module.network.state_dict().items()}

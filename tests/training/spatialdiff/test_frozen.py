@@ -58,7 +58,7 @@ def test_decoding_reverts_shift_and_scale(frozen):
     with torch.no_grad():
         pixels = frozen.base.vae.decode(z / config.scaling_factor + config.shift_factor).sample[0]
     expected = ((pixels.movedim(0, -1) / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
-    assert torch.equal(frozen.images(latents)[0], expected)
+    assert torch.equal(frozen.images(latents, SIDE)[0], expected)
 
 
 def test_depth_is_normalized_per_image(frozen):

@@ -32,15 +32,26 @@ def test_a_layer_of_the_connector_is_equation_4(heads: int):
 
 
 def test_the_connector_runs_learnable_queries_through_all_layers():
-    connector = Connector(queries=6, width=12, geometry_width=20, layers=3)
+    connector = Connector(rows=2, columns=3, width=12, geometry_width=20, layers=3)
     geometry = torch.randn(2, 7, 20)
     expected = connector.queries.expand(2, -1, -1)
     for layer in connector.layers:
         assert isinstance(layer, CrossAttention)
         expected = attention(layer, expected, geometry)
-    torch.testing.assert_close(connector(geometry), expected)
-    connector(geometry).square().sum().backward()
+    torch.testing.assert_close(connector(geometry, 2, 3), expected)
+    connector(geometry, 2, 3).square().sum().backward()
     assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in connector.parameters())
+
+
+def test_queries_of_another_grid_are_interpolated():
+    connector = Connector(rows=2, columns=2, width=3, geometry_width=20, layers=1)
+    with torch.no_grad():  # the values of each query are its row, its column, and 1
+        connector.queries.copy_(torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 1]]))
+    seen = connector._on_grid(4, 2).unflatten(0, (4, 2))
+    torch.testing.assert_close(seen[:, 0, 0], torch.tensor([0, 0.25, 0.75, 1]))
+    torch.testing.assert_close(seen[0, :, 1], torch.tensor([0.0, 1.0]))
+    assert (seen[..., 2] == 1).all()
+    assert connector._on_grid(2, 2) is connector.queries
 
 
 def test_the_optional_feed_forward_follows_the_attention():
@@ -89,7 +100,7 @@ def test_the_joined_sequence_equals_the_library_s(tmp_path: Path, ablation: str)
     velocity = inputs.pop("velocity")
     tokens = velocity.shape[1]
     with torch.no_grad():
-        spatial = net.connector(inputs["geometry"]) if net.connector else None
+        spatial = net.connector(inputs["geometry"], 2, 2) if net.connector else None
         out, hidden = library(net, inputs, spatial)
         mine = net(inputs)
     torch.testing.assert_close(mine["velocity"], out[:, :tokens])

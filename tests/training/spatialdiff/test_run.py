@@ -3,8 +3,10 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from spatialdata_builder.shards.errors import BadInput
 from spatialdata_builder.shards.recipes import get_recipe
@@ -12,6 +14,7 @@ from spatialdata_builder.training.command import run_sample
 from spatialdata_builder.training.config import load_config
 from spatialdata_builder.training.loop import Summary, train
 from spatialdata_builder.training.metrics import read_metrics
+from spatialdata_builder.training.spatialdiff.pipeline import SpatialDiffPipeline
 from spatialdata_builder.training.spatialdiff.recipe import SpatialDiff
 from tests.shards.factory import make_sample, make_split
 from tests.training.spatialdiff.factory import SIDE, batch_of, built
@@ -89,3 +92,22 @@ def test_the_loss_of_changed_regions_can_weigh_more(tmp_path: Path):
     make_split(str(tmp_path / "bare"), [keys], recipe=SPATIALDIFF, changes=samples)
     with pytest.raises(BadInput, match=r"lacks changed"):
         run(tmp_path / "bare", tmp_path / "out", *settings, "loss.changed_weight=8")
+
+
+def test_sets_of_several_sizes_and_aspects_train_in_buckets(tmp_path: Path):
+    keys = [f"s{i}" for i in range(8)]
+    samples = {key: make_sample(key, side=SIDE if i % 2 else 2 * SIDE) for i, key in enumerate(keys)}
+    make_split(str(tmp_path / "set"), [keys], recipe=SPATIALDIFF, changes=samples)
+    settings = ("steps=4", "batch_size=2", "data.buckets=true", "validate_every=0")
+    with pytest.raises(BadInput, match=r"images are .*set recipe\.any_size"):
+        run(tmp_path / "set", tmp_path / "out", *settings)
+    whole, seen = run(tmp_path / "set", tmp_path / "a", *settings, "recipe.any_size=true")
+    run(tmp_path / "set", tmp_path / "b", *settings, "recipe.any_size=true", "steps=2")
+    rest, _ = run(tmp_path / "set", tmp_path / "b", *settings, "recipe.any_size=true")
+    assert rest.resumed == 2 and len(seen) == 4
+    for path in sorted((whole.checkpoint / "model").iterdir()):
+        assert path.read_bytes() == (rest.checkpoint / "model" / path.name).read_bytes(), path.name
+    pipeline = SpatialDiffPipeline.from_folder(whole.checkpoint / "model", "cpu", torch.float32)
+    assert pipeline(Image.new("RGB", (200, 50)), "Move it.", steps=1).size == (200, 50)
+    images = np.zeros((1, SIDE, 2 * SIDE, 3), np.uint8)
+    assert pipeline.edit(images, ["Move it."], steps=1).images.shape == images.shape
