@@ -1,8 +1,8 @@
 """Evaluates the predictions of one or more editors on a benchmark set.
 
 Invariant: every key of the set is in the result, with values or with a named failure; *copy* (the source) and *oracle*
-(the target) are judged beside every prediction, by the same code. A metric that cannot judge the oracle of a key is left
-out for this key, for every editor.
+(the target) are judged beside every prediction, by the same code. A metric that cannot judge the oracle of a key is
+left out for this key, for every editor.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -299,7 +299,7 @@ def _card(item: Item, names: Sequence[str]) -> str:
 def _picture(path: str, caption: str, size: tuple[int, int], exact: Sequence[Box], found: Sequence[Box] = ()) -> str:
     """An image with boxes, which are drawn in its own pixels."""
     boxes = "".join(
-        f'<rect class={name} x={x0:.1f} y={y0:.1f} width={max(x1 - x0, 0):.1f} height={max(y1 - y0, 0):.1f} />'
+        f"<rect class={name} x={x0:.1f} y={y0:.1f} width={max(x1 - x0, 0):.1f} height={max(y1 - y0, 0):.1f} />"
         for name, several in (("exact", exact), ("found", found))
         for x0, y0, x1, y1 in several
     )

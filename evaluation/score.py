@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import cv2
+import numpy as np
 
 from ..annotators.parser.parse import parse
 from ..shards.codecs import U8, CodecError, ImageTooLargeError, decode_image
@@ -71,7 +72,7 @@ def read_prediction(data: bytes, truth: Truth) -> tuple[U8, bool]:
     if abs(found[0] / found[1] / (width / height) - 1) >= ASPECT_TOLERANCE:
         raise PredictionFault("wrong_aspect", f"{found[0]} x {found[1]} pixels, the target has {width} x {height}")
     how = cv2.INTER_AREA if found[0] > width else cv2.INTER_CUBIC
-    return cv2.resize(image, (width, height), interpolation=how), True
+    return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8), True
 
 
 def groups_of(truth: Truth) -> dict[str, str]:

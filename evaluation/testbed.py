@@ -1,4 +1,4 @@
-"""Predictions made from the exact answer, whose faults are known: what each metric says of them, it must say of editors.
+"""Predictions made from the exact answer, whose faults are known: what metrics say of them, they must say of editors.
 
 Each maker returns a prediction uint8 (H, W, 3), and the shift of the object's center that it made, or None where the
 sample does not allow it (the object would leave the frame, there is no other object).
@@ -58,7 +58,7 @@ def rescaled(factor: float) -> Maker:
 
     def make(truth: Truth) -> Made | None:
         mask = _target_mask(truth)
-        x0, y0, x1, y1 = box_of_mask(mask)
+        _, y0, _, y1 = box_of_mask(mask)
         image = _pasted(truth, truth.plate.image, mask, (0.0, 0.0), factor) if mask.any() else None
         return None if image is None else Made(image, (0.0, (1 - factor) * (y1 - y0) / 2))
 
@@ -89,7 +89,7 @@ def wrong_object(truth: Truth) -> Made | None:
         if not mask.any() or mask.mean() > 0.1:
             continue
         hole = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8))
-        without = cv2.inpaint(truth.source, hole, 3, cv2.INPAINT_TELEA)
+        without = np.asarray(cv2.inpaint(truth.source, hole, 3, cv2.INPAINT_TELEA), np.uint8)
         image = _paste(truth.source, without, mask, (step[0], step[1]))
         if image is not None:
             return Made(image, None)
@@ -98,7 +98,7 @@ def wrong_object(truth: Truth) -> Made | None:
 
 def blurred(truth: Truth) -> Made:
     sigma = max(truth.size) / 128
-    return Made(cv2.GaussianBlur(truth.target, (0, 0), sigma))
+    return Made(np.asarray(cv2.GaussianBlur(truth.target, (0, 0), sigma), np.uint8))
 
 
 def color_cast(truth: Truth) -> Made:
@@ -115,7 +115,7 @@ def repainted(truth: Truth) -> Made:
 
 def jpeg_50(truth: Truth) -> Made:
     _, data = cv2.imencode(".jpg", cv2.cvtColor(truth.target, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 50])
-    return Made(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB))
+    return Made(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8))
 
 
 MAKERS: Final[Mapping[str, Maker]] = {

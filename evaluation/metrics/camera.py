@@ -99,9 +99,9 @@ def _pose(points: F64, pixels: F64, camera: F64, tolerance: float) -> Camera | N
     done, _, _, inliers = cv2.solvePnPRansac(
         points, pixels, camera, None, iterationsCount=1000, reprojectionError=tolerance, flags=cv2.SOLVEPNP_AP3P
     )
-    if not done or inliers is None or len(inliers) < MIN_INLIERS:
+    if not done or len(inliers) < MIN_INLIERS:
         return None
-    chosen = inliers.ravel()
+    chosen = inliers.ravel().astype(np.intp)
     # SQPnP (Terzakis and Lourakis 2020) also solves points on one plane, such as those of a floor.
     done, turn, shift = cv2.solvePnP(points[chosen], pixels[chosen], camera, None, flags=cv2.SOLVEPNP_SQPNP)
     if not done:
@@ -123,7 +123,7 @@ class Features:
 def _features(image: U8) -> Features:
     """Root SIFT (Arandjelovic and Zisserman 2012, section 2) of an image (H, W, 3)."""
     points, described = _detector().detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)
-    if described is None:
+    if not len(points):
         return Features(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32))
     described = np.sqrt(described / np.maximum(described.sum(axis=1, keepdims=True), 1e-6))
     return Features(np.array([point.pt for point in points], np.float32) + 0.5, described.astype(np.float32))

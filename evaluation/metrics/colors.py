@@ -60,7 +60,7 @@ def fit_colors(truth: Truth, prediction: U8) -> tuple[Fit, bool]:
 def own_plate(image: F32, side: float) -> F32:
     """The means (H, W, 3) of an image around each pixel, over one and a half times an object's side in pixels."""
     size = round(1.5 * side) | 1
-    return cv2.blur(image, (size, size))
+    return np.asarray(cv2.blur(image, (size, size)), np.float32)
 
 
 def _least_squares(found: F32, wanted: F32) -> Fit:

@@ -58,7 +58,7 @@ def pixel_values(truth: Truth, prediction: U8) -> dict[str, float]:
 def _squared_errors(a: U8, b: U8) -> F32:
     """Squared differences (H, W), as means over the channels."""
     difference = cv2.absdiff(a, b).astype(np.float32)
-    return cv2.transform(difference * difference, np.full((1, 3), 1 / 3, np.float32))
+    return np.asarray(cv2.transform(difference * difference, np.full((1, 3), 1 / 3, np.float32)), np.float32)
 
 
 def _decibels(error: float) -> float:
@@ -102,13 +102,13 @@ def _ssim_maps(a: F32, b: F32) -> tuple[F32, F32]:
     mean_a, mean_b = _blur(a), _blur(b)
     product, squares = mean_a * mean_b, mean_a * mean_a + mean_b * mean_b
     # One blur for the sum of both variances: SSIM never needs them apart.
-    spread = _blur(a * a + b * b) - squares
-    contrast = (2 * (_blur(a * b) - product) + _C2) / (spread + _C2)
-    return contrast * (2 * product + _C1) / (squares + _C1), contrast
+    spread = _blur(np.asarray(a * a + b * b, np.float32)) - squares
+    contrast = np.asarray((2 * (_blur(np.asarray(a * b, np.float32)) - product) + _C2) / (spread + _C2), np.float32)
+    return np.asarray(contrast * (2 * product + _C1) / (squares + _C1), np.float32), contrast
 
 
 def _blur(image: F32) -> F32:
-    return cv2.GaussianBlur(image, (WINDOW, WINDOW), SIGMA, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(cv2.GaussianBlur(image, (WINDOW, WINDOW), SIGMA, borderType=cv2.BORDER_REFLECT), np.float32)
 
 
 def _inner(weights: F32) -> F32:
@@ -127,7 +127,8 @@ def _mean(values: F32, weights: F32) -> float:
 def _halved(image: F32) -> F32:
     """Means of 2 x 2 pixels; an odd last row or column is dropped."""
     height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
-    return cv2.resize(image[:height, :width], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    half = cv2.resize(image[:height, :width], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    return np.asarray(half, np.float32)
 
 
 def _luma(image: U8) -> F32:

@@ -47,6 +47,7 @@ class Sight:
     scale: float
     """Found size over exact size; 1 if it was not found."""
 
+
 def sights(truth: Truth, prediction: U8) -> list[Sight]:
     """Where a prediction shows the edited objects, in the order of `Truth.edited`. Empty for the camera."""
     things = {one.id: one for one in truth.record.objects}
@@ -170,9 +171,7 @@ def _left_behind(truth: Truth, prediction: U8, id: int) -> float | None:
     uncovered = before & ~np.isin(truth.target_instances, truth.edited)
     if np.count_nonzero(uncovered) < max(_MIN_LEFT * np.count_nonzero(before), 16):
         return None
-    source, target, found = (
-        image[uncovered].astype(np.float32) for image in (truth.source, truth.target, prediction)
-    )
+    source, target, found = (image[uncovered].astype(np.float32) for image in (truth.source, truth.target, prediction))
     contrast = ((source - target) ** 2).sum(axis=1)
     if float(contrast.mean()) < 3 * _MIN_CONTRAST**2:
         return None

@@ -122,9 +122,7 @@ def _fine_level(truth: Truth, prediction: U8, side: float, factor: float, margin
 
 
 def _is_copy(place: Place, best: Place) -> bool:
-    return (
-        place.confidence >= _SECOND_CONFIDENCE * best.confidence and place.gain >= _SECOND_GAIN * best.gain
-    )
+    return place.confidence >= _SECOND_CONFIDENCE * best.confidence and place.gain >= _SECOND_GAIN * best.gain
 
 
 @dataclass(frozen=True)
@@ -149,9 +147,8 @@ class Template:
         """At another size, relative to the view."""
         size = max(2, round(self.size[0] * fx)), max(2, round(self.size[1] * fy))
         how = cv2.INTER_AREA if size[0] < self.mask.shape[1] else cv2.INTER_LINEAR
-        return Cut(
-            cv2.resize(self.colors, size, interpolation=how), cv2.resize(self.mask, size, interpolation=how)
-        )
+        colors, mask = (_resize(each, size, how) for each in (self.colors, self.mask))
+        return Cut(colors, mask)
 
 
 @dataclass(frozen=True)
@@ -180,7 +177,7 @@ def _templates(truth: Truth, masks: tuple[Mask, Mask], factor: float) -> Iterato
         colors = image[y0:y1, x0:x1] * own[..., None]
         detail = min(1.0, _DETAIL * factor)
         size = max(2, round((x1 - x0) * detail)), max(2, round((y1 - y0) * detail))
-        colors, own = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (colors, own))
+        colors, own = (_resize(each, size) for each in (colors, own))
         # The only view that shows the object is searched at all sizes.
         yield Template(view, colors, own, (x0, y0, x1, y1), SCALES if len(shown) == 1 else scales)
 
@@ -203,18 +200,18 @@ class Level:
         """Of images (h, w, 3) without a margin. `fx`, `fy`: their size over that of the prediction; `margin`: pixels of
         this level."""
         pad = max(2, round(margin))
-        p = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+        p = np.asarray(cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REPLICATE), np.float32)
         # In the margin the plate equals the prediction, so that an object beyond the frame explains nothing.
         b = p.copy()
         b[pad:-pad, pad:-pad] = plate
-        return cls(p, b, cv2.transform(b * (b - 2 * p), _SUM), fx, fy, pad)
+        return cls(p, b, np.asarray(cv2.transform(b * (b - 2 * p), _SUM), np.float32), fx, fy, pad)
 
     def smaller(self, factor: float) -> "Level":
         """The same at a lower resolution."""
         inner = [each[self.margin : -self.margin, self.margin : -self.margin] for each in (self.image, self.plate)]
         height, width = inner[0].shape[:2]
         size = max(1, round(width * factor)), max(1, round(height * factor))
-        image, plate = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in inner)
+        image, plate = (_resize(each, size) for each in inner)
         fx, fy = size[0] / width, size[1] / height
         return Level.make(image, plate, self.fx * fx, self.fy * fy, self.margin * factor)
 
@@ -233,6 +230,10 @@ class Level:
         contrast = cv2.transform((thing - plate) ** 2, _SUM)
         there = np.maximum(contrast - cv2.transform((image - thing) ** 2, _SUM), 0)
         return float((weight * there).sum() / max(float((weight * contrast).sum()), 1.0))
+
+
+def _resize(image: F32, size: tuple[int, int], how: int = cv2.INTER_AREA) -> F32:
+    return np.asarray(cv2.resize(image, size, interpolation=how), np.float32)
 
 
 def _at_home(template: Template) -> Place:
@@ -267,9 +268,7 @@ def _place(
     center_x, center_y = (x + width / 2 - level.margin) / level.fx, (y + height / 2 - level.margin) / level.fy
     half_x, half_y = template.size[0] * scale / 2, template.size[1] * scale / 2
     box = center_x - half_x, center_y - half_y, center_x + half_x, center_y + half_y
-    return Place(
-        template.view, center_x, center_y, scale, gain / (level.fx * level.fy), confidence, box
-    )
+    return Place(template.view, center_x, center_y, scale, gain / (level.fx * level.fy), confidence, box)
 
 
 def _refine(level: Level, place: Place, templates: Sequence[Template], reach: float) -> Place:

@@ -64,9 +64,7 @@ def floor_image(view: View, seed: int = 0) -> np.ndarray:
 
 def paint(image: np.ndarray, labels: np.ndarray, view: View, pose: np.ndarray, number: int) -> None:
     """Draw an object as the bounding rectangle of its projected box."""
-    corners, _ = project(
-        transform(pose, box_corners(SIZE)), matrix3(view.K), matrix4(view.world_from_camera)
-    )
+    corners, _ = project(transform(pose, box_corners(SIZE)), matrix3(view.K), matrix4(view.world_from_camera))
     (x0, y0), (x1, y1) = np.rint(corners.min(axis=0)).astype(int), np.rint(corners.max(axis=0)).astype(int)
     labels[y0:y1, x0:x1] = number
     image[y0:y1, x0:x1] = 255 - texture(100 + number, y1 - y0, x1 - x0, 5)
@@ -98,9 +96,7 @@ def scene(kind: str = "translate", *, target_camera: np.ndarray | None = None) -
                 "target_visible": float((labels[1] == one.id).any()),
             }
         )
-        for one, name, before, after in zip(
-            record.objects, ("mug", "vase"), (left, back), (end, back), strict=True
-        )
+        for one, name, before, after in zip(record.objects, ("mug", "vase"), (left, back), (end, back), strict=True)
     ]
     edit = record.edit.model_copy(
         update={"translation": [1.6, 0.0, 0.0] if kind == "translate" else [0.0] * 3, "box": things[0].target_box}

@@ -1,5 +1,7 @@
 """The metrics order predictions as a person would."""
 
+from itertools import pairwise
+
 from spatialdata_builder.evaluation.score import score
 from spatialdata_builder.evaluation.testbed import MAKERS
 from tests.evaluation.scenes import scene
@@ -13,7 +15,7 @@ def test_order():
 
     def falls(metric: str, *names: str) -> None:
         found = [values[name][metric] for name in names]
-        assert all(a > b for a, b in zip(found, found[1:], strict=False)), (metric, found)
+        assert all(a > b for a, b in pairwise(found)), (metric, found)
 
     for metric in ("box_iou", "mask_iou", "ms_ssim", "psnr"):
         falls(metric, "exact", "shifted by 5 px", "shifted by 20 px")

@@ -112,7 +112,5 @@ def test_foot_of_the_exact_object_is_its_origin(truth: Truth):
 
     (sight,) = sights(truth, truth.target)
     view = truth.record.camera.target
-    (expected,), _ = project(
-        matrix4(sight.thing.target_pose)[:3, 3], matrix3(view.K), matrix4(view.world_from_camera)
-    )
+    (expected,), _ = project(matrix4(sight.thing.target_pose)[:3, 3], matrix3(view.K), matrix4(view.world_from_camera))
     assert foot_pixel(truth, sight) == pytest.approx(expected, abs=0.6)
