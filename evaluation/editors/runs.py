@@ -66,7 +66,7 @@ class _SpatialDiff(_Run):
     def roundtrip(self, image: U8) -> U8:
         frozen = self._pipeline.frozen
         frozen.parts.use("vae")
-        fitted = resized(image, (frozen.options.width, frozen.options.height))
+        fitted = resized(image, self._pipeline.size_for(Image.fromarray(image)))
         return resized(encode_and_decode(frozen.base.vae, fitted), image.shape[1::-1])
 
 

@@ -78,11 +78,12 @@ class SpatialDiffPipeline:
         Args:
             options: `steps`, `guidance` of `edit`.
         """
-        fitted = image.convert("RGB").resize(self._size_for(image), Image.Resampling.LANCZOS)
+        fitted = image.convert("RGB").resize(self.size_for(image), Image.Resampling.LANCZOS)
         edited = self.edit(np.asarray(fitted)[None], [instruction], seed=seed, **options)
         return Image.fromarray(edited.images[0]).resize(image.size, Image.Resampling.LANCZOS)
 
-    def _size_for(self, image: Image.Image) -> tuple[int, int]:
+    def size_for(self, image: Image.Image) -> tuple[int, int]:
+        """Width and height in which an image is edited."""
         options = self.frozen.options
         if not options.any_size:
             return options.width, options.height
