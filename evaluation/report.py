@@ -11,6 +11,7 @@ Invariant: tables and JSON hold the same numbers, and no number stands without t
 
 import html
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -226,10 +227,12 @@ def _tex(text: str) -> str:
 
 
 class Pictures:
-    """Collects the pictures of the page while keys are judged, and keeps those of the worst."""
+    """Collects the pictures of the page while keys are judged, and keeps those of the worst. Removes those of an earlier
+    report in the same place."""
 
     def __init__(self, place: Path) -> None:
         self._media = place / "media"
+        shutil.rmtree(self._media, ignore_errors=True)
         self._kept: list[tuple[float, str]] = []
 
     def add(self, truth: Truth, item: Item, images: Images) -> None:
@@ -247,16 +250,11 @@ class Pictures:
         if len(self._kept) > MAX_SHOWN:
             self._kept.sort()
             _, key = self._kept.pop()
-            self._remove(self._media / key)
+            shutil.rmtree(self._media / key)
 
     def keys(self) -> list[str]:
         """The keys with pictures, worst first."""
         return [key for _, key in sorted(self._kept)]
-
-    def _remove(self, folder: Path) -> None:
-        for file in folder.glob("*.jpg"):
-            file.unlink()
-        folder.rmdir()
 
 
 def _write(path: Path, image: U8) -> None:

@@ -41,6 +41,7 @@ def test_copy_and_oracle_get_their_ends(benchmark: Benchmark, tmp_path: Path):
     assert r"\toprule" in (out / "report.tex").read_text() and "## Kind: rotate" in (out / "report.md").read_text()
     again = run("evaluate", benchmark.folder, oracle, "--out", out)
     assert again.code == 0 and "normalized" in again.out
+    assert not list(out.glob("media/*/prediction-1.jpg"))  # of the first report, which had a second editor
 
 
 def test_every_bad_prediction_is_a_named_failure(benchmark: Benchmark, tmp_path: Path):
