@@ -227,8 +227,10 @@ def _tex(text: str) -> str:
 
 
 class Pictures:
-    """Collects the pictures of the page while keys are judged, and keeps those of the worst. Removes those of an earlier
-    report in the same place."""
+    """Collects the pictures of the page while keys are judged, and keeps those of the worst.
+
+    Those of an earlier report in the same place are removed.
+    """
 
     def __init__(self, place: Path) -> None:
         self._media = place / "media"
