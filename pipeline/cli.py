@@ -398,6 +398,20 @@ def edit(
 
 
 @cli.command()
+@click.argument("bench")
+@click.argument("predictions")
+@click.option("--against", default="", metavar="PRED", help="Predictions of a second editor, to compare.")
+@click.option("--out", "-o", required=True, help="Folder of the report.")
+@json_option
+def evaluate(bench: str, predictions: str, against: str, out: str, as_json: bool) -> None:
+    """Judge the PREDICTIONS of an editor for the benchmark set BENCH, beside copy and oracle: tables and a page."""
+    from .commands.evaluate import print_evaluate, run_evaluate
+
+    found = run_evaluate(bench, [predictions, *([against] if against else [])], out, quiet=as_json)
+    _report(found, as_json, print_evaluate)
+
+
+@cli.command()
 @click.option("--out", default="", help="Output folder of a planned build; its disk is checked.")
 @click.option("--blender", default="", help="Blender executable to check.")
 @json_option
