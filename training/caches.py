@@ -125,10 +125,6 @@ class TensorCache:
         found |= self._compute(missing, spec, make)
         return [found[key] for key in keys]
 
-    def one(self, content: ContentT, spec: CacheSpec, make: Make[ContentT]) -> Tensors:
-        """The tensors of one content; see `each`."""
-        return self.each([content], spec, make)[0]
-
     def fill(self, contents: Sequence[ContentT], spec: CacheSpec, make: Make[ContentT]) -> None:
         """Compute and store the entries that do not exist. Existing ones are not read."""
         assert self._folder, "without a folder there is nothing to fill"

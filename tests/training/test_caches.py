@@ -18,6 +18,10 @@ ROOT = Path(__file__).resolve().parents[2]
 VAE = CacheSpec("some/vae", "1" * 40, "bfloat16", "512x512, mode")
 
 
+def one(cache: TensorCache, content, spec: CacheSpec, make):
+    return cache.each([content], spec, make)[0]
+
+
 def entries(folder: Path) -> list[Path]:
     return sorted(folder.glob("??/??/*.safetensors"))
 
@@ -91,7 +95,7 @@ def test_every_call_of_the_model_has_the_same_number_of_rows(cached: bool, tmp_p
 
     pictures = [np.full((2, 2, 3), value, np.uint8) for value in range(6)]
     cache = TensorCache(tmp_path if cached else "")
-    cache.one(pictures[2], VAE, make)
+    one(cache, pictures[2], VAE, make)
     found = cache.each([*pictures, pictures[0]], VAE, make)
     assert [int(each["sum"]) for each in found] == [12 * value + 4 for value in (*range(6), 0)]
     assert calls[0] == [2, 2, 2, 2]
@@ -108,16 +112,16 @@ def test_autocast_does_not_reach_the_models():
         stack = torch.from_numpy(np.stack(pictures)).float().flatten(1)
         return {"product": stack @ stack.T}
 
-    plain = TensorCache("").one(picture(0), VAE, make)["product"]
+    plain = one(TensorCache(""), picture(0), VAE, make)["product"]
     with torch.autocast("cpu", torch.bfloat16):
-        found = TensorCache("").one(picture(0), VAE, make)["product"]
+        found = one(TensorCache(""), picture(0), VAE, make)["product"]
     assert found.dtype == torch.float32
     assert torch.equal(found, plain)
 
 
 def test_filling_computes_only_missing_entries_and_reads_none(tmp_path: Path):
     cache = TensorCache(tmp_path)
-    cache.one(picture(0), VAE, encode)
+    one(cache, picture(0), VAE, encode)
     (path,) = entries(tmp_path)
     path.write_bytes(b"not read")
     cache.fill([picture(0), picture(1), picture(1)], VAE, encode)
@@ -132,9 +136,9 @@ def test_a_prefetched_entry_is_used_without_reading_it_again(tmp_path: Path):
     cache.prefetch([picture(0), picture(2)], VAE)
     for path in entries(tmp_path):
         path.unlink()
-    assert torch.equal(cache.one(picture(0), VAE, encode)["latent"], encoded(picture(0))["latent"])
+    assert torch.equal(one(cache, picture(0), VAE, encode)["latent"], encoded(picture(0))["latent"])
     assert not entries(tmp_path), "it was neither read nor computed"
-    cache.one(picture(1), VAE, encode)
+    one(cache, picture(1), VAE, encode)
     assert len(entries(tmp_path)) == 1
     cache.prefetch([picture(1)], VAE)
     for _ in range(64):
@@ -148,7 +152,7 @@ def test_a_damaged_entry_counts_as_missing(damage: str, tmp_path: Path):
     from safetensors.torch import save_file
 
     cache = TensorCache(tmp_path)
-    cache.one(picture(0), VAE, encode)
+    one(cache, picture(0), VAE, encode)
     (path,) = entries(tmp_path)
     data = bytearray(path.read_bytes())
     if damage == "no checksum":
@@ -157,16 +161,16 @@ def test_a_damaged_entry_counts_as_missing(damage: str, tmp_path: Path):
         data[-1] ^= 1
         path.write_bytes({"cut": data[:-3], "empty": b"", "flipped": data}[damage])
     assert cache.get(VAE.key(picture(0))) is None
-    assert torch.equal(cache.one(picture(0), VAE, encode)["latent"], encoded(picture(0))["latent"])
+    assert torch.equal(one(cache, picture(0), VAE, encode)["latent"], encoded(picture(0))["latent"])
     assert cache.get(VAE.key(picture(0))) is not None
 
 
 def test_the_limit_holds_and_least_recently_used_entries_are_evicted(tmp_path: Path):
-    TensorCache(tmp_path).one(picture(0), VAE, encode)
+    one(TensorCache(tmp_path), picture(0), VAE, encode)
     size = entries(tmp_path)[0].stat().st_size
     cache = TensorCache(tmp_path, limit_bytes=size * 8)
     for seed in range(1, 30):
-        cache.one(picture(seed), VAE, encode)
+        one(cache, picture(seed), VAE, encode)
         for age, path in enumerate(sorted(entries(tmp_path), key=lambda path: path.stat().st_mtime_ns)):
             os.utime(path, (1000 + age, 1000 + age))
         assert cache.get(VAE.key(picture(0))) is not None  # makes it the most recently used
@@ -177,12 +181,12 @@ def test_the_limit_holds_and_least_recently_used_entries_are_evicted(tmp_path: P
 
 def test_abandoned_temporary_files_are_removed(tmp_path: Path):
     cache = TensorCache(tmp_path)
-    cache.one(picture(0), VAE, encode)
+    one(cache, picture(0), VAE, encode)
     old, new = (entries(tmp_path)[0].with_name(f"{name}.tmp") for name in ("old", "new"))
     for path in (old, new):
         path.write_bytes(b"half")
     os.utime(old, (0, 0))
-    TensorCache(tmp_path).one(picture(1), VAE, encode)
+    one(TensorCache(tmp_path), picture(1), VAE, encode)
     assert not old.exists()
     assert new.exists()
 
@@ -195,7 +199,7 @@ cache = TensorCache({str(tmp_path)!r}, limit_bytes=20_000)
 made = CacheSpec("m", "r", "d", "t")
 for turn in range(3):
     for seed in range(60):
-        found = cache.one(np.full(64, seed), made, lambda x: {{"x": torch.from_numpy(np.stack(x)).float()}})
+        found = cache.each([np.full(64, seed)], made, lambda x: {{"x": torch.from_numpy(np.stack(x)).float()}})[0]
         assert found["x"].tolist() == [seed] * 64, seed
 """
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -206,7 +210,7 @@ for turn in range(3):
 
 def test_without_a_folder_nothing_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    assert torch.equal(TensorCache("").one(picture(0), VAE, encode)["latent"], encoded(picture(0))["latent"])
+    assert torch.equal(one(TensorCache(""), picture(0), VAE, encode)["latent"], encoded(picture(0))["latent"])
     assert not list(tmp_path.iterdir())
 
 

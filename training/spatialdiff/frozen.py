@@ -60,13 +60,9 @@ class Frozen:
         """uint8 images (B, H, W, 3) to packed latents (B, N, C), float32."""
         return self.encode(("rgb", images))[0]
 
-    def depth_latents(self, depth: Any) -> "torch.Tensor":
-        """E(d) of eq. 8: inverse depth (B, H, W) to packed latents (B, N, C), float32."""
-        return self.encode(("depth", depth))[0]
-
     def encode(self, *batches: tuple[Kind, Any]) -> list["torch.Tensor"]:
         """Packed latents (B, N, C), float32, of each batch, in common calls of the VAE: `rgb` images as in `latents`,
-        or maps of `depth` as in `depth_latents`.
+        or maps of `depth`, inverse depth (B, H, W), whose latents are E(d) of eq. 8.
 
         Raises BadInput if they do not have the configured size.
         """

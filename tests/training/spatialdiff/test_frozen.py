@@ -69,7 +69,9 @@ def test_depth_is_normalized_per_image(frozen):
         assert made.max() == pytest.approx(1)
         np.testing.assert_allclose(made, np.interp(one, [one.min(), one.max()], [-1, 1]), atol=1e-5)
     # Scale and offset of the depth do not matter.
-    torch.testing.assert_close(frozen.depth_latents(depth), frozen.depth_latents(depth * 3 + 2), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        frozen.encode(("depth", depth))[0], frozen.encode(("depth", depth * 3 + 2))[0], atol=1e-4, rtol=0
+    )
     assert (normalize_depth(np.full((1, 4, 4), 0.5)) == -1).all()
 
 
@@ -80,7 +82,7 @@ def test_depth_becomes_latents_of_a_gray_image_or_patches_of_pixels(frozen):
     with torch.no_grad():
         z = frozen.base.vae.encode(gray.repeat(1, 3, 1, 1)).latent_dist.mode()
     expected = FluxKontextPipeline._pack_latents((z - config.shift_factor) * config.scaling_factor, 1, 4, 4, 4)
-    torch.testing.assert_close(frozen.depth_latents(depth), expected)
+    torch.testing.assert_close(frozen.encode(("depth", depth))[0], expected)
     explicit = frozen.depth_patches(depth)
     assert explicit.shape == (1, 4, 256)
     assert torch.equal(explicit[0, 1].view(16, 16), gray[0, 0, :16, 16:])
@@ -102,17 +104,17 @@ def test_cached_values_equal_computed_ones(tmp_path: Path):
     images, texts = np.stack([picture(2), picture(3)]), ["one", "two"]
     depth = images[..., 0].astype(np.float32)
     plain = load_base(tiny(), CPU, torch.float32)[1]
-    expected = [plain.latents(images), plain.depth_latents(depth), *plain.texts(texts)]
+    expected = [plain.latents(images), plain.encode(("depth", depth))[0], *plain.texts(texts)]
     for hits in (0, 6):
         cached = load_base(tiny(cache=str(tmp_path / "cache")), CPU, torch.float32)[1]
-        found = [cached.latents(images), cached.depth_latents(depth), *cached.texts(texts)]
+        found = [cached.latents(images), cached.encode(("depth", depth))[0], *cached.texts(texts)]
         assert all(torch.equal(mine, theirs) for mine, theirs in zip(found, expected, strict=True))
         assert cached.cache.stats.hits == hits
 
 
 def test_a_map_and_an_image_of_equal_bytes_are_two_entries(tmp_path: Path):
     frozen = load_base(tiny(cache=str(tmp_path / "cache")), CPU, torch.float32)[1]
-    frozen.depth_latents(np.zeros((1, SIDE, SIDE), np.float32))
+    frozen.encode(("depth", np.zeros((1, SIDE, SIDE), np.float32)))
     frozen.latents(np.zeros((1, SIDE, SIDE, 3), np.uint8))
     assert (frozen.cache.stats.hits, frozen.cache.stats.misses) == (0, 2)
 

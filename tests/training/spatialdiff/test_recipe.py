@@ -93,7 +93,7 @@ def test_the_inputs_of_a_step_follow_the_formulas(tmp_path: Path):
     torch.testing.assert_close(inputs["noisy"], (1 - t)[:, None, None] * x + t[:, None, None] * noise)
     torch.testing.assert_close(inputs["velocity"], noise - x)
     assert torch.equal(inputs["source"], recipe.frozen.latents(batch["source"]))
-    assert torch.equal(inputs["depth"], recipe.frozen.depth_latents(batch["depth"]))
+    assert torch.equal(inputs["depth"], recipe.frozen.encode(("depth", batch["depth"]))[0])
     assert torch.equal(inputs["guidance"], torch.ones(2))
     assert inputs["geometry"].shape == (2, 5 + 16, 64)
     assert not any(value.requires_grad for value in inputs.values())
