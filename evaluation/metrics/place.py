@@ -31,7 +31,7 @@ _LEAVES: Final = ("translate", "remove", "swap")
 _MIN_LEFT: Final = 0.15
 """Share of the object's source mask that the target uncovers, below which nothing is said on what stayed behind."""
 _MIN_CONTRAST: Final = 6.0
-"""Levels by which an object differs from what the target shows in its place, on average, to be told from it."""
+"""Mean difference in levels from what the target shows in its place, from which on an object can be recognized."""
 
 
 @dataclass(frozen=True)

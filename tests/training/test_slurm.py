@@ -32,9 +32,9 @@ def test_the_batch_script_is_sound():
 
 
 def test_the_command_of_the_comment_is_known():
-    (told,) = re.findall(r"train_slurm\.sh (spatialdiff [^\\\n]*\\\n#.*)$", SCRIPT.read_text(), re.M)
+    (documented,) = re.findall(r"train_slurm\.sh (spatialdiff [^\\\n]*\\\n#.*)$", SCRIPT.read_text(), re.M)
     train = cli.get_command(None, "train")  # type: ignore[arg-type]
-    name, *arguments = shlex.split(told.replace("\\\n#", " "))
+    name, *arguments = shlex.split(documented.replace("\\\n#", " "))
     command = train.get_command(None, name)  # type: ignore[union-attr]
     assert (ROOT / command.make_context(name, arguments).params["config"]).is_file()
 

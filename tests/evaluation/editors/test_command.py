@@ -71,7 +71,7 @@ def test_any_prompt_is_one_argument(script, task: Task, tmp_path: Path, prompt: 
     ("code", "words"),
     [
         ("print('a\\nout of memory'); sys.exit(3)", "ended with exit code 3: out of memory"),
-        ("raise ValueError('bad colour')", "ended with exit code 1: ValueError: bad colour"),
+        ("raise ValueError('bad color')", "ended with exit code 1: ValueError: bad color"),
         ("os.kill(os.getpid(), 9)", "killed by signal 9"),
         ("print('done')", "wrote no image to {output}: done"),
         ("open(output, 'w').write('hello')", "no readable image"),
